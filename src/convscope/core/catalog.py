@@ -1,0 +1,265 @@
+"""What can a user pick by name?
+
+One line per thing: its kind, its name, where the code is, one sentence, and
+the source.  The line is text, so `--help`, completion and "did you mean" cost
+no heavy import; `tests/contracts/test_catalog.py` compares every line with
+the code.  The options of a thing are the keyword parameters of its function:
+
+    Parameter("padding", int, 4)   ->   --augment.padding 4,  padding = 4 in TOML
+
+Two rules widen that: a parameter whose default is a dataclass is spread into
+its fields (all models take the same activation, norm, dropout, init), and a
+parameter without a default is filled in by convscope, not by the user.
+"""
+
+import dataclasses
+import importlib
+import inspect
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from .errors import ConfigError, ConvscopeError, UnknownName, nearest
+
+
+@dataclasses.dataclass(frozen=True)
+class Item:
+    """One thing a user can pick."""
+
+    kind: str
+    name: str
+    target: str
+    """`module:function`, relative to `convscope`, or absolute for a user's own."""
+    line: str
+    """One sentence for lists and help."""
+    source: str = ""
+    """Where it comes from: paper, section, or the document it serves."""
+    recipe: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """Models only: the recipe fields in which its default recipe differs from `Recipe()`."""
+
+    def load(self) -> Callable[..., Any]:
+        """Import and return the function."""
+        module, _, function = self.target.partition(":")
+        found = importlib.import_module(module)
+        return typing.cast(Callable[..., Any], getattr(found, function))
+
+
+@dataclasses.dataclass(frozen=True)
+class Off:
+    """Marks an option added after runs existed: at this value it does nothing and names no run.
+
+    `Annotated[float, Off(0.0)]` on a config field or an option keeps every older run's name valid.
+    """
+
+    value: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Option:
+    """One keyword of a thing: its name, type, default and help."""
+
+    name: str
+    type: Any
+    default: Any
+    text: str = ""
+
+    def is_off(self, value: Any) -> bool:
+        """Whether the option was added later and is not in use."""
+        return Off(value) in getattr(self.type, "__metadata__", ())
+
+
+_CATALOG: dict[str, dict[str, Item]] = {}
+
+
+def kinds() -> list[str]:
+    """All kinds of things, sorted."""
+    return sorted(_CATALOG)
+
+
+def names(kind: str) -> list[str]:
+    """The names of one kind, in catalog order."""
+    if kind not in _CATALOG:
+        raise UnknownName("kind of thing", kind, _CATALOG)
+    return list(_CATALOG[kind])
+
+
+def items(kind: str) -> Iterator[Item]:
+    """The items of one kind, in catalog order."""
+    names(kind)
+    yield from _CATALOG[kind].values()
+
+
+def find(kind: str, name: str) -> Item:
+    """Look a name up.
+
+    Raises:
+        UnknownName: with the nearest names and all that are known.
+    """
+    if name not in names(kind):
+        raise UnknownName(_SINGULAR.get(kind, kind), name, _CATALOG[kind])
+    return _CATALOG[kind][name]
+
+
+def add(item: Item) -> None:
+    """Register a thing; a second one of the same kind and name is an error."""
+    known = _CATALOG.setdefault(item.kind, {})
+    if item.name in known:
+        raise ConvscopeError(
+            f"Two {item.kind} are called {item.name!r}: {known[item.name].target} and {item.target}."
+        )
+    known[item.name] = item
+
+
+def options(item: Item) -> dict[str, Option]:
+    """What the user may set, by name: keyword parameters with a default, shared dataclasses spread out."""
+    function = item.load()
+    hints = typing.get_type_hints(function, include_extras=True)
+    found: dict[str, Option] = {}
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.default is inspect.Parameter.empty:
+            continue
+        if dataclasses.is_dataclass(parameter.default):
+            shared = parameter.default
+            shared_hints = typing.get_type_hints(type(shared), include_extras=True)
+            for field in dataclasses.fields(shared):
+                text = field.metadata.get("text", "")
+                found[field.name] = Option(
+                    field.name, shared_hints[field.name], getattr(shared, field.name), text
+                )
+        else:
+            found[parameter.name] = Option(parameter.name, hints[parameter.name], parameter.default)
+    return found
+
+
+def resolve(kind: str, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """All options of a thing: what was given, typed and checked, and the defaults for the rest.
+
+    Raises:
+        UnknownName: no such thing.
+        ConfigError: no such option, or a value of the wrong type.
+    """
+    item = find(kind, name)
+    allowed = options(item)
+    label = f"{_SINGULAR.get(kind, kind)} {name!r}"
+    for key in given:
+        if key not in allowed:
+            listed = ", ".join(sorted(allowed)) or "none"
+            raise ConfigError(f"The {label} has no option {key!r}.{nearest(key, allowed)} Options: {listed}.")
+    resolved = {key: option.default for key, option in allowed.items()}
+    for key, value in given.items():
+        try:
+            resolved[key] = TypeAdapter(allowed[key].type).validate_python(value)
+        except ValidationError as error:
+            reason = error.errors()[0]["msg"]
+            raise ConfigError(f"The option {key!r} of the {label} cannot be {value!r}: {reason}.") from None
+    return resolved
+
+
+def call(kind: str, name: str, given: Mapping[str, Any], **supplied: Any) -> Any:
+    """Call a thing with the user's options and the parameters convscope supplies."""
+    values = resolve(kind, name, given)
+    function = find(kind, name).load()
+    arguments: dict[str, Any] = dict(supplied)
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.default is inspect.Parameter.empty:
+            continue
+        if dataclasses.is_dataclass(parameter.default):
+            shared = type(parameter.default)
+            arguments[parameter.name] = shared(**{f.name: values[f.name] for f in dataclasses.fields(shared)})
+        else:
+            arguments[parameter.name] = values[parameter.name]
+    return function(**arguments)
+
+
+_SINGULAR = {
+    "models": "model",
+    "sources": "data set",
+    "augmentations": "augmentation",
+    "optimizers": "optimizer",
+    "schedules": "schedule",
+    "losses": "loss",
+    "activations": "activation",
+    "inits": "initialisation",
+}
+
+
+def _list(kind: str, package: str, *lines: tuple[Any, ...]) -> None:
+    for name, target, line, source, *recipe in lines:
+        add(Item(kind, name, f"convscope.{package}.{target}", line, source, recipe[0] if recipe else {}))
+
+
+# The default recipes were measured in results/foundation.md.
+_SMALL = {"epochs": 20.0, "batch_size": 64, "lr": 0.02}
+_RESIDUAL = {"epochs": 24.0, "batch_size": 128, "lr": 0.2}
+_CIFAR_RESNET = "He, Zhang, Ren, Sun (2016), section 4.2; S1.49"
+
+_list(
+    "models",
+    "models",
+    ("simplenn", "simplenn:simplenn", "two convolutions, three linear layers", "ECE 661, table 1; S1.11-18", _SMALL),
+    ("lenet5", "lenet:lenet5", "LeNet-5, modern or as published", "LeCun et al. (1998); X3.1", _SMALL),
+    *(
+        (f"resnet{depth}", f"resnet:resnet{depth}", f"{depth} layers for 32x32", _CIFAR_RESNET, _RESIDUAL)
+        for depth in (20, 32, 44, 56, 110)
+    ),
+)
+_list(
+    "sources",
+    "data",
+    ("digits", "digits:digits", "1,797 real handwritten digits, 8x8 scaled to 32x32; ships with scikit-learn", "UCI"),
+    ("mnist", "idx:mnist", "70,000 handwritten digits, 28x28", "LeCun, Cortes, Burges (1998)"),
+    ("fashion-mnist", "idx:fashion_mnist", "70,000 pieces of clothing, 28x28", "Xiao, Rasul, Vollgraf (2017)"),
+    ("cifar10", "cifar:cifar10", "60,000 colour photographs in 10 classes, 32x32", "Krizhevsky (2009)"),
+    ("cifar100", "cifar:cifar100", "60,000 colour photographs in 100 classes, 32x32", "Krizhevsky (2009)"),
+    ("synthetic", "synthetic:synthetic", "striped patterns of known difficulty, any size", "convscope"),
+    ("folder", "folder:folder", "folder:PATH, a folder of images, one subfolder per class", "torchvision layout"),
+    ("parquet", "parquet:parquet", "parquet:PATH, Hugging Face columns `image` or `img`, `label`", "Hugging Face"),
+    ("npz", "npz:npz", "npz:PATH, arrays images, labels and optionally test_images, test_labels", "NumPy"),
+)
+_list(
+    "augmentations",
+    "data",
+    ("crop", "augment:crop", "pad with black and cut out a window of the old size", "S1.33; He et al. (2016), 4.2"),
+    ("flip", "augment:flip", "mirror left-right with probability p", "S1.33"),
+)
+_list(
+    "optimizers",
+    "train",
+    ("sgd", "optim:sgd", "gradient descent with momentum, optionally Nesterov's", "S3.54; Sutskever et al. (2013)"),
+    ("adam", "optim:adam", "adaptive moments", "S3.57; Kingma, Ba (2015)"),
+)
+_list(
+    "schedules",
+    "train",
+    ("constant", "schedule:constant", "the same rate throughout", "S1.28"),
+    ("step", "schedule:step_decay", "multiply by `factor` every `every` epochs", "S1.27, S1.53"),
+    ("cosine", "schedule:cosine", "half a cosine from the peak to zero", "S3.65; Loshchilov, Hutter (2017)"),
+    ("linear", "schedule:linear", "a straight line from the peak to zero", "Li, Yumer, Ramanan (2020)"),
+    ("one-cycle", "schedule:one_cycle", "up to the peak, then down to almost zero, half cosines", "Smith, Topin (2018)"),
+)
+_list(
+    "losses",
+    "evaluate",
+    ("cross-entropy", "losses:cross_entropy", "-log of the probability of the true class", "S1.24, S4.3"),
+)
+_list(
+    "activations",
+    "models",
+    ("relu", "blocks:relu", "max(0, x)", "S4.6"),
+    ("leaky-relu", "blocks:leaky_relu", "max(0, x) + 0.01 min(x, 0)", "S4.6"),
+    ("elu", "blocks:elu", "max(0, x) + min(exp(x) - 1, 0)", "S4.6"),
+    ("gelu", "blocks:gelu", "x times the normal distribution function of x", "Hendrycks, Gimpel (2016)"),
+    ("swish", "blocks:swish", "x sigmoid(x)", "S1.41, S2.17; Ramachandran et al. (2017)"),
+    ("mish", "blocks:mish", "x tanh(log(1 + exp(x)))", "S2.18; Misra (2019)"),
+    ("tanh", "blocks:tanh", "hyperbolic tangent", "S3.68"),
+    ("scaled-tanh", "blocks:scaled_tanh", "1.7159 tanh(2x/3)", "LeCun et al. (1998), section II.B"),
+)
+_list(
+    "inits",
+    "models",
+    ("torch", "init:torch_default", "what the framework does: uniform, bound 1/sqrt(fan in)", "PyTorch; S3.73"),
+    ("kaiming", "init:kaiming", "normal, variance 2/fan out, biases zero", "S3.70; He et al. (2015)"),
+    ("xavier", "init:xavier", "normal, variance 2/(fan in + fan out), biases zero", "S3.69; Glorot, Bengio (2010)"),
+)
