@@ -166,8 +166,11 @@ def call(kind: str, name: str, given: Mapping[str, Any], **supplied: Any) -> Any
         if parameter.default is inspect.Parameter.empty:
             continue
         if dataclasses.is_dataclass(parameter.default):
-            shared = type(parameter.default)
-            arguments[parameter.name] = shared(**{f.name: values[f.name] for f in dataclasses.fields(shared)})
+            shared: Any = parameter.default
+            fields = dataclasses.fields(shared)
+            arguments[parameter.name] = dataclasses.replace(
+                shared, **{field.name: values[field.name] for field in fields}
+            )
         else:
             arguments[parameter.name] = values[parameter.name]
     return function(**arguments)
@@ -192,13 +195,19 @@ def _list(kind: str, package: str, *lines: tuple[Any, ...]) -> None:
 
 # The default recipes were measured in results/foundation.md.
 _SMALL = {"epochs": 20.0, "batch_size": 64, "lr": 0.02}
-_RESIDUAL = {"epochs": 24.0, "batch_size": 128, "lr": 0.2}
+_RESIDUAL = {"epochs": 22.0, "batch_size": 128, "lr": 0.06, "optimizer": "muon"}
 _CIFAR_RESNET = "He, Zhang, Ren, Sun (2016), section 4.2; S1.49"
 
 _list(
     "models",
     "models",
-    ("simplenn", "simplenn:simplenn", "two convolutions, three linear layers", "ECE 661, table 1; S1.11-18", _SMALL),
+    (
+        "simplenn",
+        "simplenn:simplenn",
+        "two convolutions, three linear layers",
+        "ECE 661, table 1; S1.11-18",
+        _SMALL,
+    ),
     ("lenet5", "lenet:lenet5", "LeNet-5, modern or as published", "LeCun et al. (1998); X3.1", _SMALL),
     *(
         (f"resnet{depth}", f"resnet:resnet{depth}", f"{depth} layers for 32x32", _CIFAR_RESNET, _RESIDUAL)
@@ -208,26 +217,57 @@ _list(
 _list(
     "sources",
     "data",
-    ("digits", "digits:digits", "1,797 real handwritten digits, 8x8 scaled to 32x32; ships with scikit-learn", "UCI"),
+    (
+        "digits",
+        "digits:digits",
+        "1,797 real handwritten digits, 8x8 scaled to 32x32; ships with scikit-learn",
+        "UCI",
+    ),
     ("mnist", "idx:mnist", "70,000 handwritten digits, 28x28", "LeCun, Cortes, Burges (1998)"),
-    ("fashion-mnist", "idx:fashion_mnist", "70,000 pieces of clothing, 28x28", "Xiao, Rasul, Vollgraf (2017)"),
+    (
+        "fashion-mnist",
+        "idx:fashion_mnist",
+        "70,000 pieces of clothing, 28x28",
+        "Xiao, Rasul, Vollgraf (2017)",
+    ),
     ("cifar10", "cifar:cifar10", "60,000 colour photographs in 10 classes, 32x32", "Krizhevsky (2009)"),
     ("cifar100", "cifar:cifar100", "60,000 colour photographs in 100 classes, 32x32", "Krizhevsky (2009)"),
     ("synthetic", "synthetic:synthetic", "striped patterns of known difficulty, any size", "convscope"),
-    ("folder", "folder:folder", "folder:PATH, a folder of images, one subfolder per class", "torchvision layout"),
-    ("parquet", "parquet:parquet", "parquet:PATH, Hugging Face columns `image` or `img`, `label`", "Hugging Face"),
+    (
+        "folder",
+        "folder:folder",
+        "folder:PATH, a folder of images, one subfolder per class",
+        "torchvision layout",
+    ),
+    (
+        "parquet",
+        "parquet:parquet",
+        "parquet:PATH, Hugging Face columns `image` or `img`, `label`",
+        "Hugging Face",
+    ),
     ("npz", "npz:npz", "npz:PATH, arrays images, labels and optionally test_images, test_labels", "NumPy"),
 )
 _list(
     "augmentations",
     "data",
-    ("crop", "augment:crop", "pad with black and cut out a window of the old size", "S1.33; He et al. (2016), 4.2"),
+    (
+        "crop",
+        "augment:crop",
+        "pad with black and cut out a window of the old size",
+        "S1.33; He et al. (2016), 4.2",
+    ),
     ("flip", "augment:flip", "mirror left-right with probability p", "S1.33"),
 )
 _list(
     "optimizers",
     "train",
-    ("sgd", "optim:sgd", "gradient descent with momentum, optionally Nesterov's", "S3.54; Sutskever et al. (2013)"),
+    (
+        "sgd",
+        "optim:sgd",
+        "gradient descent with momentum, optionally Nesterov's",
+        "S3.54; Sutskever et al. (2013)",
+    ),
+    ("muon", "muon:muon", "orthogonalised momentum for convolutions", "Jordan et al. (2024)"),
     ("adam", "optim:adam", "adaptive moments", "S3.57; Kingma, Ba (2015)"),
 )
 _list(
@@ -237,7 +277,12 @@ _list(
     ("step", "schedule:step_decay", "multiply by `factor` every `every` epochs", "S1.27, S1.53"),
     ("cosine", "schedule:cosine", "half a cosine from the peak to zero", "S3.65; Loshchilov, Hutter (2017)"),
     ("linear", "schedule:linear", "a straight line from the peak to zero", "Li, Yumer, Ramanan (2020)"),
-    ("one-cycle", "schedule:one_cycle", "up to the peak, then down to almost zero, half cosines", "Smith, Topin (2018)"),
+    (
+        "one-cycle",
+        "schedule:one_cycle",
+        "up to the peak, then down to almost zero, half cosines",
+        "Smith, Topin (2018)",
+    ),
 )
 _list(
     "losses",
@@ -259,7 +304,17 @@ _list(
 _list(
     "inits",
     "models",
-    ("torch", "init:torch_default", "what the framework does: uniform, bound 1/sqrt(fan in)", "PyTorch; S3.73"),
+    (
+        "torch",
+        "init:torch_default",
+        "what the framework does: uniform, bound 1/sqrt(fan in)",
+        "PyTorch; S3.73",
+    ),
     ("kaiming", "init:kaiming", "normal, variance 2/fan out, biases zero", "S3.70; He et al. (2015)"),
-    ("xavier", "init:xavier", "normal, variance 2/(fan in + fan out), biases zero", "S3.69; Glorot, Bengio (2010)"),
+    (
+        "xavier",
+        "init:xavier",
+        "normal, variance 2/(fan in + fan out), biases zero",
+        "S3.69; Glorot, Bengio (2010)",
+    ),
 )

@@ -18,7 +18,7 @@ import json
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 import tomli_w
 from pydantic import (
@@ -40,7 +40,9 @@ SCHEMA = 1
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True
+    )
 
 
 class Choice(_Frozen):
@@ -94,7 +96,7 @@ class DataConfig(_Frozen):
     """Share of all images sealed as test split where the set has none; absent: the set's own share."""
 
     split_seed: int = Field(0, ge=0)
-    """Seed of the split; the same for all runs unless you vary it, so that runs are scored on the same images."""
+    """Seed of the split; the same for all runs unless varied, so that runs are scored on the same images."""
 
     skip_bad: bool = False
     """Leave unusable files out, and record which, instead of stopping."""
@@ -153,7 +155,7 @@ class Recipe(_Frozen):
     """Added to each gradient: weight_decay x weight, so the L2 penalty weight_decay/2 x |weights|^2."""
 
     decay: Literal["weights", "all"] = "weights"
-    """What decays: the weights of convolutions and linear layers, or all parameters (biases and norms too)."""
+    """What decays: the weights of convolutions and linear layers, or all (biases and norms too)."""
 
     loss: Choice = Choice(name="cross-entropy")
     """What is minimised."""
@@ -225,12 +227,13 @@ def default_config(model: str = "lenet5", source: str = "digits") -> RunConfig:
     """A run of this model on this data with the model's own default recipe."""
     item = catalog.find("models", model)
     catalog.find("sources", source.partition(":")[0])
-    return RunConfig(
-        model=Choice(name=model), data=DataConfig(source=source), recipe=Recipe(**item.recipe)
-    )
+    return RunConfig(model=Choice(name=model), data=DataConfig(source=source), recipe=Recipe(**item.recipe))
 
 
-def validated[M: BaseModel](model: type[M], values: Mapping[str, Any], where: str) -> M:
+M = TypeVar("M", bound=BaseModel)
+
+
+def validated(model: type[M], values: Mapping[str, Any], where: str) -> M:
     """Build a config, or say in one sentence what is wrong with which key.
 
     Raises:
@@ -268,7 +271,9 @@ def read_toml(path: Path) -> RunConfig:
         ConfigError: not TOML, an unknown key, a bad value.
     """
     if not path.is_file():
-        raise DataMissing(f"There is no file {path}. A configuration is a TOML file such as runs/*/*/config.toml.")
+        raise DataMissing(
+            f"There is no file {path}. A configuration is a TOML file such as runs/*/*/config.toml."
+        )
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -276,10 +281,13 @@ def read_toml(path: Path) -> RunConfig:
     return from_table(values, str(path))
 
 
+class _OnlyModel(_Frozen):
+    model: Choice
+
+
 def from_table(values: Mapping[str, Any], where: str) -> RunConfig:
     """A configuration from nested tables, as TOML holds them."""
-    model = validated(Choice, {"model": values.get("model", "lenet5")}["model"], f"{where}: model") \
-        if not isinstance(values.get("model", ""), str) else Choice(name=values.get("model", "lenet5"))
+    model = validated(_OnlyModel, {"model": values.get("model", "lenet5")}, where).model
     item = catalog.find("models", model.name)
     filled = {**values, "model": model}
     if isinstance(values.get("recipe", {}), Mapping):
@@ -349,8 +357,8 @@ def _without_off(key: str, value: Any) -> Any:
 def resolve(config: RunConfig, auto_augment: tuple[Choice, ...], validation: float, test: float) -> RunConfig:
     """Every choice with all its options, every `auto` replaced by what it means for these data."""
     recipe = config.recipe
-    chosen = {"auto": auto_augment, "none": ()}.get(recipe.augment, recipe.augment) \
-        if isinstance(recipe.augment, str) else recipe.augment
+    named = {"auto": auto_augment, "none": ()}
+    chosen = named[recipe.augment] if isinstance(recipe.augment, str) else recipe.augment
     new_recipe = recipe.model_copy(
         update={
             "optimizer": recipe.optimizer.resolved("optimizers"),

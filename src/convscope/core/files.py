@@ -14,9 +14,11 @@ import errno
 import hashlib
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from .errors import NoSpace, RunBusy
 
@@ -85,6 +87,39 @@ def _compare(path: Path, chunks: tuple[Bytes, ...]) -> None:
         wanted.update(chunk)
     if sha256(path) != wanted.hexdigest():
         raise OSError(errno.EIO, "the disk gave back other bytes than were written", str(path))
+
+
+@contextmanager
+def partial(path: Path, needed: int, *, resume: bool = False) -> Iterator[BinaryIO]:
+    """`path` + ".part", open for content that arrives piece by piece; at its end with `resume`.
+
+    On the disk when the block ends.  It stays if the block fails, so that it can be resumed; `commit`
+    gives it its final name once it was found right.
+
+    Args:
+        path: the final name.
+        needed: bytes the whole file is expected to have, for the message about a full disk.
+        resume: go on after what is there, instead of starting over.
+
+    Raises:
+        NoSpace: the disk is full.
+    """
+    temporary = path.with_name(path.name + TEMPORARY)
+    make_directory(path.parent)
+    with _full_disk_is_named(path, needed):
+        on_operation("open", temporary)
+        with temporary.open("ab" if resume else "wb") as file:
+            yield file
+            file.flush()
+            on_operation("fsync", temporary)
+            os.fsync(file.fileno())
+
+
+def commit(path: Path) -> None:
+    """Give the finished `.part` file its final name."""
+    on_operation("replace", path)
+    path.with_name(path.name + TEMPORARY).replace(path)
+    sync_directory(path.parent)
 
 
 def append(path: Path, line: str) -> None:
@@ -159,6 +194,26 @@ def held(directory: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def held_after_waiting(directory: Path, seconds: float) -> Iterator[None]:
+    """`held`, but wait up to that long for the process that holds the directory now.
+
+    Raises:
+        RunBusy: it still holds it.
+    """
+    deadline = time.monotonic() + seconds
+    with ExitStack() as stack:
+        while True:
+            try:
+                stack.enter_context(held(directory))
+                break
+            except RunBusy:
+                if time.monotonic() >= deadline:
+                    raise
+                time.sleep(0.05)
+        yield
 
 
 def _lock(descriptor: int) -> None:

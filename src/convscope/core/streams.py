@@ -49,7 +49,7 @@ class Streams:
         return np.random.Generator(np.random.Philox(key=self.key(purpose, index)))
 
     def torch_seed(self, purpose: str, index: int = 0) -> int:
-        """A 63-bit seed, for the two things in torch that know only its global generator: init and dropout."""
+        """A 63-bit seed for what in torch knows only the global generator: init and dropout."""
         return self.key(purpose, index) >> 65
 
 

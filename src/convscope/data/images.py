@@ -93,6 +93,8 @@ class Raw:
     """Share sealed as test split by default, where the set has none."""
     notes: tuple[str, ...] = ()
     """Sentences the user should read: what was ignored, excluded or converted."""
+    val: Arrays | None = None
+    """The source's own validation images; where given, the split uses exactly these and draws none."""
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,11 @@ class Sealed:
                 "`convscope test RUN` opens it once and records that."
             )
         raise AttributeError(name)
+
+    def open(self, record: Callable[[], None]) -> ImageSet:
+        """Write the opening down with `record`, then read the images: in that order."""
+        record()
+        return self._open()
 
 
 @dataclass(frozen=True)

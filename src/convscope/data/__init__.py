@@ -1,0 +1,108 @@
+"""Where do the images come from, and which are for training, choosing and the final test?
+
+`load` finds a set, decodes it once, and splits it: the test split stays
+sealed, validation is drawn by class from the training images, and the
+statistics for normalising come from what is left.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from convscope.core import catalog
+from convscope.core.config import DataConfig, validated
+from convscope.core.streams import Streams
+
+from .batches import Batches, Normaliser, statistics
+from .find import user_cache
+from .images import Data, ImageSet, Raw, Request, Sealed, image_set
+from .splits import stratified
+
+__all__ = ["Batches", "Data", "ImageSet", "Normaliser", "Sealed", "load", "load_config", "user_cache"]
+
+
+def load(
+    source: str = "digits",
+    *,
+    data_dir: str | Path | None = None,
+    cache_dir: str | Path | None = None,
+    download: bool = True,
+    **options: Any,
+) -> Data:
+    """Find a data set, decode it and split it.
+
+    Args:
+        source: a name (`digits`, `mnist`, `fashion-mnist`, `cifar10`, `cifar100`, `synthetic`) or a place
+            (`folder:PATH`, `parquet:PATH`, `npz:PATH`).
+        data_dir: where named sets are looked for first; then $CONVSCOPE_DATA, then the user cache.
+        cache_dir: where decoded pixels and downloads are kept; the user cache by default.
+        download: whether a set that is not found may be fetched.
+        options: fields of `DataConfig` (size, fit, validation, test, split_seed, skip_bad) and options of
+            the source itself.
+
+    Returns:
+        train and val as image sets, test sealed, and what they need to be understood.
+
+    Raises:
+        UnknownName, ConfigError: no such source or option.
+        DataMissing: the set was not found; the message says where it was looked for.
+        DataError: the images or labels cannot be used.
+    """
+    fields = {key: value for key, value in options.items() if key in DataConfig.model_fields}
+    own = {key: value for key, value in options.items() if key not in DataConfig.model_fields}
+    config = validated(DataConfig, {"source": source, **fields, "options": own}, "load")
+    return load_config(config, data_dir=data_dir, cache_dir=cache_dir, download=download)
+
+
+def load_config(
+    config: DataConfig,
+    *,
+    data_dir: str | Path | None = None,
+    cache_dir: str | Path | None = None,
+    download: bool = True,
+) -> Data:
+    """`load` for a configuration that exists already."""
+    request = Request(
+        place=config.source.partition(":")[2],
+        data_dir=Path(data_dir) if data_dir else None,
+        cache_dir=Path(cache_dir) if cache_dir else user_cache(),
+        size=config.size,
+        fit=config.fit,
+        skip_bad=config.skip_bad,
+        download=download,
+    )
+    return split(catalog.call("sources", config.kind, config.options, request=request), config)
+
+
+def split(raw: Raw, config: DataConfig) -> Data:
+    """Seal the test split, draw validation by class, and take the statistics of what is left."""
+    streams = Streams(config.split_seed)
+    everything = image_set(raw.train, raw.classes)
+    labels = np.asarray(raw.train.labels)
+    remaining = np.arange(len(labels))
+    if raw.test is None:
+        share = raw.test_share if config.test is None else config.test
+        remaining, held = stratified(labels, share, streams.generator("split", 1), raw.classes)
+        test = Sealed(len(held), lambda: everything.subset(torch.from_numpy(held)))
+    else:
+        read_test = raw.test
+        test = Sealed(raw.test_images, lambda: image_set(read_test(), raw.classes))
+    share = raw.validation if config.validation is None else config.validation
+    kept, held_out = stratified(labels[remaining], share, streams.generator("split"), raw.classes)
+    train = everything.subset(torch.from_numpy(remaining[kept]))
+    mean, std = statistics(train)
+    return Data(
+        name=raw.name,
+        classes=raw.classes,
+        train=train,
+        val=everything.subset(torch.from_numpy(remaining[held_out])),
+        test=test,
+        mean=mean,
+        std=std,
+        hash=raw.hash,
+        unlabelled=image_set(raw.unlabelled, raw.classes) if raw.unlabelled else None,
+        augment=raw.augment,
+        notes=raw.notes,
+    )

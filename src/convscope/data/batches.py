@@ -1,0 +1,130 @@
+"""Which images does the network see at step s, and in what form?
+
+A function of the step: the epoch's order and the augmentation are drawn from
+keyed streams, so nothing is stored and a run continued in the middle of an
+epoch sees exactly the rest of it.  No worker processes: cropping, mirroring
+and normalising 128 CIFAR images takes 2 ms on one core (benchmarks/throughput.py).
+
+    N  images of the split      n  images of the batch      C  channels      H, W  pixels
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from convscope.core import catalog
+from convscope.core.config import Choice
+from convscope.core.errors import ConfigError
+from convscope.core.streams import Streams
+
+from .images import ImageSet
+
+
+@dataclass(frozen=True)
+class Normaliser:
+    """Pixels to network input: divide by 255, subtract the mean, divide by the deviation, per channel.
+
+    The values come from the training split and travel with the model, so that
+    every later use sees the same input (S1.21, S3.74).
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """uint8 (n, C, H, W) -> float32 (n, C, H, W), channels-last in memory."""
+        shift = torch.tensor(self.mean, device=images.device).mul_(255).view(1, -1, 1, 1)
+        scale = torch.tensor(self.std, device=images.device).mul_(255).view(1, -1, 1, 1)
+        return images.to(torch.float32, memory_format=torch.channels_last).sub_(shift).div_(scale)
+
+
+def statistics(images: ImageSet) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation per channel, of pixels / 255, over all N images.
+
+    All sums are exact, so the result does not depend on how the images are
+    grouped.  A constant channel gets a deviation of 1: its pixels become 0.
+    """
+    channels, height, width = images.shape
+    # A row of 256 squares is at most 256 x 255^2 < 2^24: exact in float32, which is three times as fast.
+    dtype = torch.float32 if width <= 256 else torch.float64
+    total = torch.zeros(channels, dtype=torch.float64)
+    squares = torch.zeros(channels, dtype=torch.float64)
+    for part in torch.split(torch.arange(len(images)), 1024):
+        values = images.batch(part).to(dtype)
+        total += values.sum(3).double().sum((0, 2))
+        squares += values.square_().sum(3).double().sum((0, 2))
+    count = len(images) * height * width
+    mean = total / count
+    variance = squares / count - mean * mean
+    std = variance.clamp(min=0).sqrt()
+    return (
+        tuple((mean / 255).tolist()),
+        tuple(torch.where(std > 0, std / 255, torch.ones_like(std)).tolist()),
+    )
+
+
+class Batches:
+    """The training split, step by step.
+
+    Every image is seen exactly once per epoch.  The last batch is smaller; a
+    last batch of one image joins its neighbour, because batch norm cannot
+    standardise one value per channel.
+    """
+
+    def __init__(
+        self,
+        images: ImageSet,
+        *,
+        batch_size: int,
+        augment: Sequence[Choice],
+        normalise: Normaliser,
+        streams: Streams,
+        device: torch.device,
+    ) -> None:
+        if len(images) == 0:
+            raise ConfigError("The training split is empty: hold out a smaller share with --validation.")
+        self.images, self.streams, self.device, self.normalise = images, streams, device, normalise
+        self.augment = [
+            (catalog.find("augmentations", choice.name).load(), choice.options) for choice in augment
+        ]
+        self.sizes = batch_sizes(len(images), batch_size)
+        self._order: tuple[int, Tensor] = (-1, torch.empty(0))
+
+    @property
+    def per_epoch(self) -> int:
+        """Steps in one epoch."""
+        return len(self.sizes)
+
+    @cached_property
+    def _starts(self) -> list[int]:
+        return [sum(self.sizes[:i]) for i in range(len(self.sizes))]
+
+    def which(self, step: int) -> Tensor:
+        """Positions in the split of the images of this step, int64 (n,)."""
+        epoch, part = divmod(step, self.per_epoch)
+        if self._order[0] != epoch:
+            order = self.streams.generator("order", epoch).permutation(len(self.images))
+            self._order = (epoch, torch.from_numpy(order))
+        start = self._starts[part]
+        return self._order[1][start : start + self.sizes[part]]
+
+    def at(self, step: int) -> tuple[Tensor, Tensor]:
+        """Input (n, C, H, W) float32 and labels (n,) int64 of this step, on the device."""
+        which = self.which(step)
+        images = self.images.batch(which).to(self.device)
+        generator = self.streams.generator("augment", step)
+        for change, options in self.augment:
+            images = change(images, generator, **options)
+        return self.normalise(images), self.images.labels[which].to(self.device)
+
+
+def batch_sizes(images: int, batch_size: int) -> list[int]:
+    """Sizes of the batches of one epoch: full ones, then the rest; a rest of one joins its neighbour."""
+    full, rest = divmod(images, batch_size)
+    sizes = [batch_size] * full + [rest] * (rest > 0)
+    if len(sizes) > 1 and rest == 1:
+        sizes[-2:] = [batch_size + 1]
+    return sizes

@@ -1,0 +1,91 @@
+"""How right is a set of predictions?
+
+Counts, not averages of averages: every accuracy is an exact ratio of two
+integers, whatever the batch size.
+
+    N  images      K  classes
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from convscope.core.errors import ConfigError
+from convscope.core.intervals import wilson
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What N predictions got right."""
+
+    images: int
+    correct: int
+    """Images whose label has the largest logit."""
+    correct_top5: int
+    """Images whose label is among the five largest logits (all, if there are at most five classes)."""
+    loss: float
+    """Mean cross-entropy, nats per image; may be infinite or nan when the network diverged."""
+    class_images: tuple[int, ...]
+    """Images of each class, (K,)."""
+    class_correct: tuple[int, ...]
+    """Of those, the correct ones, (K,)."""
+
+    @property
+    def accuracy(self) -> float:
+        """Top-1 accuracy, a fraction."""
+        return self.correct / self.images
+
+    @property
+    def top5(self) -> float:
+        """Top-5 accuracy, a fraction (S3.16)."""
+        return self.correct_top5 / self.images
+
+    @property
+    def class_accuracy(self) -> tuple[float | None, ...]:
+        """Accuracy within each class; None where the split has no image of it."""
+        return tuple(
+            right / count if count else None
+            for right, count in zip(self.class_correct, self.class_images, strict=True)
+        )
+
+    def interval(self) -> tuple[float, float]:
+        """Wilson 95 % interval of the top-1 accuracy: what counting N images leaves open."""
+        return wilson(self.correct, self.images)
+
+    def as_table(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+def score(logits: Tensor, labels: Tensor) -> Scores:
+    """Count what is right.
+
+    Ties go to the lower class index, as in `argmax`.
+
+    Args:
+        logits: (N, K), any float type.
+        labels: int64, (N,), in 0..K-1.
+
+    Raises:
+        ConfigError: no images, or images without labels.
+    """
+    count, classes = logits.shape
+    unlabelled = int((labels < 0).sum())
+    if count == 0 or unlabelled:
+        what = "no images" if count == 0 else f"{unlabelled} images without a label"
+        raise ConfigError(f"There is nothing to score: {what} among {count}. Accuracy needs labelled images.")
+    right = logits.argmax(1) == labels
+    top5 = logits.topk(min(5, classes), dim=1).indices.eq(labels[:, None]).any(1)
+    return Scores(
+        images=count,
+        correct=int(right.sum()),
+        correct_top5=int(top5.sum()),
+        loss=float(F.cross_entropy(logits.double(), labels, reduction="sum")) / count,
+        class_images=tuple(torch.bincount(labels, minlength=classes).tolist()),
+        class_correct=tuple(torch.bincount(labels[right], minlength=classes).tolist()),
+    )

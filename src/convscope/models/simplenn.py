@@ -1,0 +1,86 @@
+"""What is the small network of the ECE 661 assignment?
+
+Two unpadded convolutions, each followed by a max pool, and three linear
+layers.  Batch normalisation, which the assignment adds later, goes between a
+convolution and its activation.
+
+    N  images      K  classes      S  pixels that pool2 leaves per side
+"""
+
+from torch import Tensor, nn
+
+from convscope.core.errors import ConfigError
+
+from .blocks import Parts, make_activation, make_dropout, make_norm
+from .init import initialise
+
+_PARTS = Parts(norm="none")
+_SMALLEST = 12
+
+
+class SimpleNN(nn.Module):
+    """See `simplenn`."""
+
+    def __init__(self, classes: int, channels: int, size: int, parts: Parts) -> None:
+        super().__init__()
+        side = _side_left(size)
+        # The biases stay under a norm too, where the shift makes them superfluous: the assignment's
+        # network with norms has 82,078 parameters.
+        self.conv1 = nn.Conv2d(channels, 8, 5)
+        self.norm1 = make_norm(parts, 8)
+        self.act1 = make_activation(parts)
+        self.pool1 = nn.MaxPool2d(2)
+        self.conv2 = nn.Conv2d(8, 16, 3)
+        self.norm2 = make_norm(parts, 16)
+        self.act2 = make_activation(parts)
+        self.pool2 = nn.MaxPool2d(2)
+        self.fc1 = nn.Linear(16 * side * side, 120)
+        self.act3 = make_activation(parts)
+        self.drop1 = make_dropout(parts)
+        self.fc2 = nn.Linear(120, 84)
+        self.act4 = make_activation(parts)
+        self.drop2 = make_dropout(parts)
+        self.fc3 = nn.Linear(84, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> logits (N, K)."""
+        x = self.pool1(self.act1(self.norm1(self.conv1(x))))  # (N, 8, 14, 14) for 32x32
+        x = self.pool2(self.act2(self.norm2(self.conv2(x))))  # (N, 16, S, S), S = 6
+        x = self.drop1(self.act3(self.fc1(x.flatten(1))))
+        x = self.drop2(self.act4(self.fc2(x)))
+        logits: Tensor = self.fc3(x)
+        return logits
+
+
+def simplenn(*, classes: int, channels: int, size: int, parts: Parts = _PARTS) -> nn.Module:
+    """Two convolutions and three linear layers: 82,030 parameters for 3x32x32 and ten classes.
+
+    Args:
+        classes: number of logits K.
+        channels: of the images.
+        size: height and width in pixels, at least 12.
+        parts: no norm by default.  Dropout acts after the activations of fc1 and fc2, that is, on the
+            inputs of fc2 and fc3.
+
+    Returns:
+        A network (N, C, H, W) -> (N, K).
+
+    Raises:
+        ConfigError: the images are too small for one of the layers, which the message names.
+
+    Reference:
+        Duke University, ECE 661 (2023), homework 2, table 1.
+    """
+    return initialise(SimpleNN(classes, channels, size, parts), parts.init)
+
+
+def _side_left(size: int) -> int:
+    left = size
+    for layer, window in (("conv1", 5), ("pool1", 2), ("conv2", 3), ("pool2", 2)):
+        if left < window:
+            raise ConfigError(
+                f"simplenn cannot take {size}x{size} images: {layer} needs at least {window}x{window} pixels "
+                f"and gets {left}x{left}. The smallest images that work are {_SMALLEST}x{_SMALLEST}."
+            )
+        left = left // 2 if layer.startswith("pool") else left - window + 1
+    return left

@@ -1,0 +1,147 @@
+"""Activations against their formulas in plain Python; a part that is off leaves every name in place."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from convscope.core import catalog
+from convscope.core.errors import ConfigError, UnknownName
+from convscope.models import build
+from convscope.models.blocks import Parts, make_activation, make_conv, make_dropout, make_norm
+
+POINTS = (-3.0, -0.5, 0.0, 0.25, 2.0)
+
+FORMULAS = {
+    "relu": lambda x: max(0.0, x),
+    "leaky-relu": lambda x: x if x > 0 else 0.01 * x,
+    "elu": lambda x: x if x > 0 else math.exp(x) - 1,
+    "gelu": lambda x: x * 0.5 * (1 + math.erf(x / math.sqrt(2))),
+    "swish": lambda x: x / (1 + math.exp(-x)),
+    "mish": lambda x: x * math.tanh(math.log(1 + math.exp(x))),
+    "tanh": lambda x: (math.exp(x) - math.exp(-x)) / (math.exp(x) + math.exp(-x)),
+    "scaled-tanh": lambda x: 1.7159 * math.tanh(2 * x / 3),
+}
+
+
+def test_every_activation_of_the_catalog_has_a_formula_here() -> None:
+    assert list(FORMULAS) == catalog.names("activations")
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_an_activation_by_its_formula(name: str) -> None:
+    given = torch.tensor(POINTS, dtype=torch.float64)
+    found = make_activation(Parts(activation=name))(given.clone())
+    assert found.tolist() == pytest.approx([FORMULAS[name](x) for x in POINTS], rel=1e-12)
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_the_gradient_of_an_activation_is_its_slope(name: str) -> None:
+    given = torch.tensor([x for x in POINTS if x], dtype=torch.float64, requires_grad=True)
+    layer = make_activation(Parts(activation=name))
+    # `* 1`: the activations that work in place may not overwrite a leaf.
+    assert torch.autograd.gradcheck(lambda x: layer(x * 1), given)
+
+
+def test_scaled_tanh_keeps_one_and_minus_one() -> None:
+    found = make_activation(Parts(activation="scaled-tanh"))(torch.tensor([1.0, -1.0]))
+    assert found.tolist() == pytest.approx([1, -1], abs=1e-4)
+
+
+@pytest.mark.parametrize("name", ["relu", "leaky-relu", "elu"])
+def test_the_input_is_overwritten_only_where_nobody_needs_it(name: str) -> None:
+    kept, given = torch.full((3,), -1.0), torch.full((3,), -1.0)
+    made = make_activation(Parts(activation=name), may_overwrite=False)(kept)
+    assert kept.tolist() == [-1, -1, -1]
+    assert make_activation(Parts(activation=name))(given).data_ptr() == given.data_ptr()
+    assert torch.equal(given, made)
+
+
+def test_auto_is_the_networks_own_activation() -> None:
+    assert type(make_activation(Parts(activation="auto"), own="tanh")) is nn.Tanh
+    assert type(make_activation(Parts(activation="elu"), own="tanh")) is nn.ELU
+
+
+def test_what_is_off_is_an_identity() -> None:
+    off = Parts(norm="none", dropout=0.0)
+    assert type(make_norm(off, 4)) is nn.Identity
+    assert type(make_dropout(off)) is nn.Identity
+    assert make_dropout(Parts(dropout=0.25)).p == 0.25
+    assert make_norm(Parts(), 4).num_features == 4
+
+
+def test_a_convolution_has_a_bias_only_without_a_norm() -> None:
+    assert make_conv(Parts(norm="batch"), 3, 4, 5).bias is None
+    assert make_conv(Parts(norm="none"), 3, 4, 5).bias.shape == (4,)
+
+
+# Seen red with `if parts.dropout: layers.append(...)` in a Sequential: the index of the last layer moved.
+@pytest.mark.parametrize("name", ["simplenn", "lenet5", "resnet20"])
+def test_no_option_renames_a_weight(name: str) -> None:
+    def keys(**options: object) -> set[str]:
+        state = build(name, classes=3, norm="batch", **options).state_dict()
+        return set(state)
+
+    plain = keys()
+    assert keys(dropout=0.5) == keys(activation="swish") == keys(init="xavier") == plain
+    without = set(build(name, classes=3, norm="none").state_dict())
+    norms = {key for key in plain - without if "norm" in key or "bn" in key}
+    assert plain - without == norms
+    assert all(key.endswith(".bias") for key in without - plain)
+
+
+def test_a_misspelt_activation_is_corrected() -> None:
+    with pytest.raises(UnknownName) as caught:
+        catalog.resolve("models", "resnet20", {"activation": "scaled_tanh"})
+    assert str(caught.value) == (
+        "No activation is called 'scaled_tanh'. Did you mean 'scaled-tanh'? "
+        "Known: elu, gelu, leaky-relu, mish, relu, scaled-tanh, swish, tanh."
+    )
+
+
+def test_a_misspelt_initialisation_is_corrected() -> None:
+    with pytest.raises(UnknownName) as caught:
+        catalog.resolve("models", "resnet20", {"init": "kaming"})
+    assert str(caught.value) == (
+        "No initialisation is called 'kaming'. Did you mean 'kaiming'? Known: kaiming, torch, xavier."
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "reason"),
+    [
+        ("dropout", 1.0, "Input should be less than 1"),
+        ("dropout", -0.1, "Input should be greater than or equal to 0"),
+        ("dropout", float("nan"), "Input should be less than 1"),
+        ("norm", "layer", "Input should be 'batch' or 'none'"),
+    ],
+)
+def test_a_value_out_of_range_is_refused_before_anything_is_built(
+    key: str, value: object, reason: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        catalog.resolve("models", "simplenn", {key: value})
+    assert str(caught.value) == f"The option {key!r} of the model 'simplenn' cannot be {value!r}: {reason}."
+
+
+def test_parts_made_by_hand_are_refused_too() -> None:
+    with pytest.raises(ConfigError) as caught:
+        make_norm(Parts(norm="layer"), 4)
+    assert str(caught.value) == "norm must be 'batch' or 'none', not 'layer'."
+
+
+def test_every_shared_option_explains_itself() -> None:
+    options = catalog.options(catalog.find("models", "resnet20"))
+    assert {name for name, option in options.items() if not option.text} == set()
+    assert sorted(options) == ["activation", "dropout", "init", "norm", "shortcut", "version", "width"]
+
+
+def test_an_activation_that_is_no_module_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(
+        catalog._CATALOG["activations"], "odd", catalog.Item("activations", "odd", "builtins:dict", "odd")
+    )
+    monkeypatch.setattr(catalog.Item, "load", lambda item: lambda: 3)
+    with pytest.raises(ConfigError) as caught:
+        make_activation(Parts(activation="odd"))
+    assert str(caught.value) == "The activation 'odd' must return a torch.nn.Module, not int."
