@@ -316,11 +316,11 @@ def test_transparency_is_laid_on_white_before_scaling() -> None:
 
 
 def test_a_large_jpeg_scaled_while_decoding_is_close_to_one_scaled_afterwards() -> None:
-    rgb = photograph(1024, 768)
-    data = encoded(rgb, "JPEG", quality=95)
-    whole = Image.open(io.BytesIO(data)).resize((32, 32), Image.Resampling.BILINEAR, box=(128, 0, 896, 768))
+    fine = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    data = encoded(Image.fromarray(fine).resize((256, 192)), "JPEG", quality=95)
+    whole = Image.open(io.BytesIO(data)).resize((32, 32), Image.Resampling.BILINEAR, box=(32, 0, 224, 192))
     difference = decode(data, 3, 32, "crop").transpose(1, 2, 0).astype(int) - np.asarray(whole)
-    assert np.abs(difference).max() <= 4
+    assert np.abs(difference).max() <= 8
 
 
 # ---- refusals --------------------------------------------------------------------------------------

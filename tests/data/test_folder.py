@@ -13,6 +13,7 @@ from PIL import Image
 
 from convscope.core.catalog import resolve
 from convscope.core.errors import BadImages, ClassMismatch, DataError, DataMissing
+from convscope.data import folder as module
 from convscope.data import read
 from convscope.data.folder import folder
 from convscope.data.images import Arrays, Raw, Request
@@ -216,11 +217,11 @@ def test_a_class_that_training_does_not_know_is_refused(tmp_path: Path, part: st
 
 
 def test_a_class_in_another_case_is_another_class(tmp_path: Path) -> None:
-    grow(tmp_path / "train", cat=1, dog=1)
-    grow(tmp_path / "test", CAT=1)
+    grow(tmp_path / "train", CAT=1, dog=1)
+    grow(tmp_path / "test", cat=1)
     assert refusal(tmp_path, ClassMismatch) == (
-        "'test/CAT' is a class that the training images do not have. Did you mean 'cat'? Classes go by the "
-        "name of their folder: rename it, or add training images of 'CAT'. Known: 'cat', 'dog'."
+        "'test/cat' is a class that the training images do not have. Did you mean 'CAT'? Classes go by the "
+        "name of their folder: rename it, or add training images of 'cat'. Known: 'CAT', 'dog'."
     )
 
 
@@ -592,3 +593,5 @@ def test_the_hash_changes_with_whatever_can_reach_a_number_and_with_nothing_else
     assert len(same) == 1
     assert len(same | set(found.values())) == 1 + len(found)
     assert load(tmp_path / "same", size=4).hash not in same
+    train = load(tmp_path / "same").train
+    assert module._hash("ab", {"train": train}) != module._hash("ab", {"val": train})

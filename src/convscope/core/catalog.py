@@ -310,7 +310,12 @@ _list(
         "what the framework does: uniform, bound 1/sqrt(fan in)",
         "PyTorch; S3.73",
     ),
-    ("kaiming", "init:kaiming", "normal, variance 2/fan out, biases zero", "S3.70; He et al. (2015)"),
+    (
+        "kaiming",
+        "init:kaiming",
+        "normal, variance 2/fan out (linear: 2/fan in), biases zero",
+        "S3.70; He et al. (2015)",
+    ),
     (
         "xavier",
         "init:xavier",

@@ -71,6 +71,8 @@ class Builder:
         """
         if images.dtype != np.uint8 or images.ndim != _IMAGE_AXES or len(labels) != len(images):
             raise ValueError(f"a chunk of {images.dtype} {images.shape} with {len(labels)} labels")
+        if not len(images):
+            return
         if part not in self._parts:
             self._parts[part] = _Part(images.shape[1:], self._file(part, images))
         self._parts[part].append(np.ascontiguousarray(images), labels, names)
@@ -113,10 +115,12 @@ class Builder:
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
-        self._open.close()
-        if kind is not None and self._folder is not None:
-            for which in self._parts:
-                files.remove(self._folder / f"{which}-images.npy{files.TEMPORARY}")
+        try:
+            self._open.close()
+        finally:
+            if kind is not None and self._folder is not None:
+                for which in self._parts:
+                    files.remove(self._folder / f"{which}-images.npy{files.TEMPORARY}")
 
 
 class _Part:

@@ -28,7 +28,7 @@ import numpy as np
 
 from convscope.core import files
 from convscope.core.config import Choice
-from convscope.core.errors import DamagedFile, NoSpace, RunBusy
+from convscope.core.errors import DamagedFile, DataError, NoSpace, RunBusy
 
 from .builder import Builder, Decoded, as_json, digest, read_checked, write_checked
 from .find import reading
@@ -155,7 +155,13 @@ def deliver(
     validation: float = 0.1,
     test_share: float = 0.2,
 ) -> Raw:
-    """A decoded set as a source delivers it: train is read now, test when its seal is broken."""
+    """A decoded set as a source delivers it: train is read now, test when its seal is broken.
+
+    Raises:
+        DataError: it has no labelled training images.
+    """
+    if "train" not in found.counts:
+        raise DataError(f"The data set {name!r} has no labelled training images.")
     return Raw(
         name=name,
         classes=found.classes,
