@@ -23,7 +23,7 @@ REASONS = {
     "503": "it answered 503 Service Unavailable",
     "wrong": "the bytes it sent do not have the published SHA-256",
     "dies": "it ended after 20,000 of 76,800 bytes",
-    "stalls": "nothing came for 0.3 seconds",
+    "stalls": "nothing came for 0.2 seconds",
     "wrong range": "it sent another part of the file than was asked for",
 }
 
@@ -49,7 +49,7 @@ class Handler(BaseHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
         """Say nothing."""
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: PLR0912
         fault = self.path[1:]
         asked = self.headers.get("Range", "")
         self.server.asked.append((fault.replace("-", " "), asked))
@@ -120,7 +120,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
         thread.join()
 
 
-def get(server: Server, faults: tuple[str, ...], to: Path, timeout: float = 0.3) -> None:
+def get(server: Server, faults: tuple[str, ...], to: Path, timeout: float = 0.2) -> None:
     fetch("the file", tuple(server.url(fault) for fault in faults), SHA256, to, timeout)
 
 

@@ -85,7 +85,7 @@ def register(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Callable[...
 
     def add(function: Callable[..., Any]) -> None:
         module.mine = function  # type: ignore[attr-defined]
-        catalog.add(Item("models", "mine", "mymodule:mine", "a network of my own"))
+        catalog.register(Item("models", "mine", "mymodule:mine", "a network of my own"))
 
     yield add
     catalog._CATALOG["models"].pop("mine", None)

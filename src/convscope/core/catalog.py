@@ -102,7 +102,7 @@ def find(kind: str, name: str) -> Item:
     return _CATALOG[kind][name]
 
 
-def add(item: Item) -> None:
+def register(item: Item) -> None:
     """Register a thing; a second one of the same kind and name is an error."""
     known = _CATALOG.setdefault(item.kind, {})
     if item.name in known:
@@ -190,7 +190,7 @@ _SINGULAR = {
 
 def _list(kind: str, package: str, *lines: tuple[Any, ...]) -> None:
     for name, target, line, source, *recipe in lines:
-        add(Item(kind, name, f"convscope.{package}.{target}", line, source, recipe[0] if recipe else {}))
+        register(Item(kind, name, f"convscope.{package}.{target}", line, source, recipe[0] if recipe else {}))
 
 
 # The default recipes were measured in results/foundation.md.

@@ -20,7 +20,17 @@ from .find import user_cache
 from .images import Data, ImageSet, Raw, Request, Sealed, image_set
 from .splits import stratified
 
-__all__ = ["Batches", "Data", "ImageSet", "Normaliser", "Sealed", "load", "load_config", "user_cache"]
+__all__ = [
+    "Batches",
+    "Data",
+    "ImageSet",
+    "Normaliser",
+    "Sealed",
+    "load",
+    "load_config",
+    "read_source",
+    "user_cache",
+]
 
 
 def load(
@@ -64,6 +74,17 @@ def load_config(
     download: bool = True,
 ) -> Data:
     """`load` for a configuration that exists already."""
+    return split(read_source(config, data_dir=data_dir, cache_dir=cache_dir, download=download), config)
+
+
+def read_source(
+    config: DataConfig,
+    *,
+    data_dir: str | Path | None = None,
+    cache_dir: str | Path | None = None,
+    download: bool = True,
+) -> Raw:
+    """A source as it is, before it is split."""
     request = Request(
         place=config.source.partition(":")[2],
         data_dir=Path(data_dir) if data_dir else None,
@@ -73,7 +94,8 @@ def load_config(
         skip_bad=config.skip_bad,
         download=download,
     )
-    return split(catalog.call("sources", config.kind, config.options, request=request), config)
+    raw: Raw = catalog.call("sources", config.kind, config.options, request=request)
+    return raw
 
 
 def split(raw: Raw, config: DataConfig) -> Data:
@@ -84,20 +106,25 @@ def split(raw: Raw, config: DataConfig) -> Data:
     remaining = np.arange(len(labels))
     if raw.test is None:
         share = raw.test_share if config.test is None else config.test
-        remaining, held = stratified(labels, share, streams.generator("split", 1), raw.classes)
-        test = Sealed(len(held), lambda: everything.subset(torch.from_numpy(held)))
+        remaining, sealed = stratified(labels, share, streams.generator("split", 1), raw.classes)
+        test = Sealed(len(sealed), lambda: everything.subset(torch.from_numpy(sealed)))
     else:
         read_test = raw.test
         test = Sealed(raw.test_images, lambda: image_set(read_test(), raw.classes))
-    share = raw.validation if config.validation is None else config.validation
-    kept, held_out = stratified(labels[remaining], share, streams.generator("split"), raw.classes)
-    train = everything.subset(torch.from_numpy(remaining[kept]))
+    if raw.val is None:
+        share = raw.validation if config.validation is None else config.validation
+        kept, held = stratified(labels[remaining], share, streams.generator("split"), raw.classes)
+        val = everything.subset(torch.from_numpy(remaining[held]))
+        remaining = remaining[kept]
+    else:
+        val = image_set(raw.val, raw.classes)
+    train = everything.subset(torch.from_numpy(remaining))
     mean, std = statistics(train)
     return Data(
         name=raw.name,
         classes=raw.classes,
         train=train,
-        val=everything.subset(torch.from_numpy(remaining[held_out])),
+        val=val,
         test=test,
         mean=mean,
         std=std,

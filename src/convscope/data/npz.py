@@ -73,9 +73,11 @@ def _shape(images: np.ndarray) -> str:
 
 def _read(path: Path) -> dict[str, np.ndarray]:
     """The arrays, all plain."""
-    with reading(path, "a NumPy archive", ValueError, zipfile.BadZipFile, zlib.error):
-        # ValueError: object arrays, which allow_pickle=False refuses before reading them.
-        archive = np.load(path, allow_pickle=False)
+    # ValueError: object arrays, which allow_pickle=False refuses before reading them.
+    failures = (ValueError, zipfile.BadZipFile, zlib.error)
+    # Opened here, because np.load leaves the file open when it is not a zip.
+    with reading(path, "a NumPy archive", *failures), path.open("rb") as file:
+        archive = np.load(file, allow_pickle=False)
         if not isinstance(archive, np.lib.npyio.NpzFile):
             raise ValueError("it holds a single array; save with np.savez(path, images=..., labels=...)")
         with archive:

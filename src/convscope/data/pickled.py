@@ -14,6 +14,7 @@ import io
 import pickle
 import pickletools
 import struct
+import warnings
 from typing import Any
 
 import numpy as np
@@ -115,12 +116,14 @@ def read_batch(data: bytes, label_key: bytes, classes: int, where: str) -> tuple
 
 
 def _refuse_unknown_instructions(data: bytes) -> None:
-    for instruction, argument, _ in pickletools.genops(data):
-        if instruction.name not in _INSTRUCTIONS:
-            raise pickle.UnpicklingError(f"it contains the instruction {instruction.name}")
-        # The unpickler makes room for every slot up to the largest; four bytes can ask for 64 GB.
-        if instruction.name == "LONG_BINPUT" and int(argument or 0) > len(data):
-            raise pickle.UnpicklingError(f"it asks for {argument:,} slots")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # names with backslashes, in damaged files
+        for instruction, argument, _ in pickletools.genops(data):
+            if instruction.name not in _INSTRUCTIONS:
+                raise pickle.UnpicklingError(f"it contains the instruction {instruction.name}")
+            # The unpickler makes room for every slot up to the largest; four bytes can ask for 64 GB.
+            if instruction.name == "LONG_BINPUT" and int(argument or 0) > len(data):
+                raise pickle.UnpicklingError(f"it asks for {argument:,} slots")
 
 
 def _labels(values: Any, classes: int) -> np.ndarray:

@@ -8,7 +8,8 @@ integers, whatever the batch size.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -57,9 +58,32 @@ class Scores:
         """Wilson 95 % interval of the top-1 accuracy: what counting N images leaves open."""
         return wilson(self.correct, self.images)
 
-    def as_table(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return asdict(self)
+    def as_table(self, classes: Sequence[str]) -> dict[str, Any]:
+        """Plain values for result.json, with the accuracy spelled out and classes by name."""
+        return {
+            "accuracy": self.accuracy,
+            "images": self.images,
+            "correct": self.correct,
+            "correct_top5": self.correct_top5,
+            "loss": self.loss,
+            "classes": {
+                name: {"images": count, "correct": right}
+                for name, count, right in zip(classes, self.class_images, self.class_correct, strict=True)
+            },
+        }
+
+    @classmethod
+    def from_table(cls, table: Mapping[str, Any]) -> Scores:
+        """The inverse of `as_table`."""
+        counts = table["classes"].values()
+        return cls(
+            images=table["images"],
+            correct=table["correct"],
+            correct_top5=table["correct_top5"],
+            loss=table["loss"],
+            class_images=tuple(count["images"] for count in counts),
+            class_correct=tuple(count["correct"] for count in counts),
+        )
 
 
 def score(logits: Tensor, labels: Tensor) -> Scores:

@@ -7,15 +7,45 @@ today or from the file in another process.
     N  images      C  channels      H, W  pixels      K  classes
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from __future__ import annotations
 
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from convscope.core.errors import BadImages, ConfigError, DataMissing
 from convscope.data import ImageSet, Normaliser
+from convscope.data.images import Arrays, image_set
+from convscope.data.layout import find
+from convscope.data.read import read_images, shown
+
+from .runs import Card
 
 BATCH = 500
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What the network says about N images, in the order they were given."""
+
+    ids: tuple[str, ...]
+    """File names, or positions in the split counted from 0."""
+    labels: tuple[int, ...]
+    """The class with the largest logit, 0..K-1."""
+    probabilities: np.ndarray
+    """softmax of the logits, float32, (N, K)."""
+    classes: tuple[str, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The predicted classes by name."""
+        return tuple(self.classes[label] for label in self.labels)
 
 
 @contextmanager
@@ -48,7 +78,12 @@ def logits(
 
     Returns:
         float32, (N, K), on the CPU.
+
+    Raises:
+        ConfigError: there are no images.
     """
+    if len(images) == 0:
+        raise ConfigError("There are no images to predict.")
     device = next(model.parameters()).device
     found = []
     with in_evaluation_mode(model), torch.no_grad(), torch.autocast(device.type, enabled=False):
@@ -56,3 +91,68 @@ def logits(
             check()
             found.append(model(normalise(images.batch(part).to(device))).float().cpu())
     return torch.cat(found)
+
+
+def predict_images(
+    model: nn.Module, card: Card, images: ImageSet, ids: Sequence[str] | None = None
+) -> Predictions:
+    """Predict a split; ids are its files, or positions from 0 (X1.4)."""
+    output = logits(model, images, card.normalise)
+    named = ids if ids is not None else images.files or [str(i) for i in range(len(images))]
+    return Predictions(
+        ids=tuple(named),
+        labels=tuple(output.argmax(1).tolist()),
+        probabilities=output.softmax(1).numpy(),
+        classes=card.classes,
+    )
+
+
+def predict_files(model: nn.Module, card: Card, given: Sequence[Path]) -> Predictions:
+    """Predict image files, and all images in folders, in the order of their sorted relative paths.
+
+    Each is brought to the size and channels the network was trained on, in the way it was trained on.
+
+    Raises:
+        DataMissing: a path that does not exist, or a folder without images.
+        BadImages: files that are no images; every one is named.
+    """
+    paths = image_paths(given)
+    size = card.data["size"] or card.height
+    pixels, problems = read_images(
+        list(paths.values()), card.channels, size, card.data["fit"], workers=os.cpu_count() or 1
+    )
+    if problems:
+        raise BadImages(
+            {shown(path): reason for path, reason in problems.items()},
+            "Leave these files out to predict the rest.",
+        )
+    stacked = np.stack([image for image in pixels if image is not None])
+    unknown = np.full(len(stacked), -1, dtype=np.int64)
+    images = image_set(Arrays(stacked, unknown, tuple(paths)), card.classes)
+    return predict_images(model, card, images)
+
+
+def image_paths(given: Sequence[Path]) -> dict[str, Path]:
+    """Name -> path of every image: files under their own name, those in a folder relative to it; sorted.
+
+    Raises:
+        DataMissing: a path that does not exist, a folder without images, or two images of one name.
+    """
+    found: dict[str, Path] = {}
+    for path in given:
+        if path.is_dir():
+            inside = {name: path / name for name in find(path).files}
+            if not inside:
+                raise DataMissing(f"There is no image in {shown(str(path))}.")
+        elif path.exists() or path.is_symlink():
+            inside = {path.name: path}
+        else:
+            raise DataMissing(f"There is no file or folder {shown(str(path))}.")
+        twice = sorted(inside.keys() & found.keys())
+        if twice:
+            raise DataMissing(
+                f"Two images would be called {shown(twice[0])} in the predictions: {found[twice[0]]} and "
+                f"{inside[twice[0]]}. Predict the folders one by one."
+            )
+        found |= inside
+    return dict(sorted(found.items()))

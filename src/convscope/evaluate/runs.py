@@ -206,7 +206,7 @@ class Run:
             interval="Wilson 95 %",
             n=f"{scores.images} images, 1 seed",
             split=split,
-            device=environment["device"]["name"],
+            device=f"{environment['machine']['processor']}, {environment['threads']} threads",
             commit=environment["commit"],
             command=environment["command"],
         )

@@ -1,20 +1,20 @@
 """How is a test split opened, and who knows that it was?
 
-Only for a run that has ended, only through `open_test`, and never without a
-line in the ledger of the results root, written before the first image is
-read.  The ledger counts openings per content hash of the data, over all runs
-there: looking twice at one test split is visible whichever runs looked.
+Only for a run that has ended, only here, and never without a line in the
+ledger of the results root, written before the first image is read.  The
+ledger counts openings per content hash of the data, over all runs there:
+looking twice at one test split is visible whichever runs looked.
 """
 
 import time
 
 from convscope.core import records
 from convscope.core.errors import SealedSplit
-from convscope.data import Data
+from convscope.data import Data, ImageSet
 
-from .metrics import Scores, score
-from .predict import logits
+from .metrics import Scores
 from .runs import Run, Which
+from .scoring import score_images
 
 
 def open_test(run: Run, data: Data, *, weights: Which = "best", command: str = "") -> tuple[Scores, int]:
@@ -30,7 +30,17 @@ def open_test(run: Run, data: Data, *, weights: Which = "best", command: str = "
         The scores, and how often this data's test split has been opened by now.
 
     Raises:
-        SealedSplit: the run has not ended, it diverged, or the test split has no labels.
+        SealedSplit: the run has not ended, it diverged, or there is no test split.
+    """
+    images = opened(run, data, purpose=f"score of the {weights} weights", command=command)
+    return score_images(run, images, weights), len(run.openings)
+
+
+def opened(run: Run, data: Data, *, purpose: str, command: str = "") -> ImageSet:
+    """The test images, after the opening was written down.
+
+    Raises:
+        SealedSplit: the run has not ended, it diverged, or there is no test split.
     """
     result = run.result
     if result is None or result["status"] != "finished":
@@ -41,8 +51,7 @@ def open_test(run: Run, data: Data, *, weights: Which = "best", command: str = "
         )
     if len(data.test) == 0:
         raise SealedSplit(f"{data.name} has no test split.")
-
-    model, card = run.model(weights), run.card(weights)
+    root = run.root.resolve()
 
     def record() -> None:
         records.append(
@@ -50,12 +59,11 @@ def open_test(run: Run, data: Data, *, weights: Which = "best", command: str = "
             {
                 "data": data.hash,
                 "name": data.name,
-                "run": f"{run.root.resolve().parent.name}/{run.root.resolve().name}",
-                "weights": weights,
+                "run": f"{root.parent.name}/{root.name}",
+                "purpose": purpose,
                 "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
                 "command": command,
             },
         )
 
-    images = data.test.open(record)
-    return score(logits(model, images, card.normalise), images.labels), len(run.openings)
+    return data.test.open(record)

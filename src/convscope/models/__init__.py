@@ -28,7 +28,7 @@ def build(
     """A network by name, with weights that depend on nothing but the seed and the options.
 
     Args:
-        name: a model of the catalog (`convscope list models`), or one registered with `catalog.add`.
+        name: a model of the catalog (`convscope list models`), or one registered with `catalog.register`.
         classes: number of logits.
         channels: of the images.
         size: height and width of the images in pixels.

@@ -20,6 +20,9 @@ class Prepared:
     root: Path
     config: RunConfig
     """Resolved: nothing is left at `auto`."""
+    parameters: int
+    images: tuple[int, int, int]
+    """For training, for validation, and sealed for the test."""
     notes: tuple[str, ...]
     """What the data and the machine have to say."""
     decay: tuple[str, ...]

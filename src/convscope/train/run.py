@@ -25,10 +25,10 @@ from convscope.core import config as configs
 from convscope.core import files, records, snapshot
 from convscope.core.config import RunConfig, validated
 from convscope.core.errors import ConfigChanged, ConfigError, Diverged, NoSpace, UsageError
-from convscope.core.records import Record, RunPaths
+from convscope.core.records import RunPaths
 from convscope.core.streams import Streams
 from convscope.data import Batches, Data, Normaliser, load_config, user_cache
-from convscope.evaluate.metrics import Scores, score
+from convscope.evaluate.metrics import score
 from convscope.evaluate.predict import logits
 from convscope.evaluate.runs import Card, Run, open_run
 from convscope.models import build
@@ -249,6 +249,8 @@ def _prepare(
         Prepared(
             root=paths.root,
             config=config,
+            parameters=sum(parameter.numel() for parameter in session.model.parameters()),
+            images=(len(data.train), len(data.val), len(data.test)),
             notes=(*data.notes, *refused, *marks),
             decay=tuple(map(str, groups)),
             preflight=preflight(session, placement, str(table), len(data.classes)),
@@ -397,7 +399,7 @@ def _finish(session: Session, data: Data, card: Card, paths: RunPaths) -> None:
             "steps": session.step,
             "epochs": session.epoch,
             "seconds": round(session.seconds, 3),
-            "final": _table(last, data.classes),
+            "final": last.as_table(data.classes),
             "best": {key: best[key] for key in ("step", "epoch", "val_accuracy", "val_correct", "val_loss")},
             "train_sample": {
                 "images": train_scores.images,
@@ -407,20 +409,6 @@ def _finish(session: Session, data: Data, card: Card, paths: RunPaths) -> None:
             "diagnosis": diagnose(train_scores.accuracy, last.accuracy, history),
         },
     )
-
-
-def _table(scores: Scores, classes: tuple[str, ...]) -> Record:
-    return {
-        "accuracy": scores.accuracy,
-        "correct": scores.correct,
-        "correct_top5": scores.correct_top5,
-        "images": scores.images,
-        "loss": scores.loss,
-        "classes": {
-            name: {"images": count, "correct": right}
-            for name, count, right in zip(classes, scores.class_images, scores.class_correct, strict=True)
-        },
-    }
 
 
 def try_one_batch(config: RunConfig, place: Place) -> Overfit:

@@ -1,0 +1,7 @@
+"""`python -m convscope` is the command."""
+
+import sys
+
+from convscope.cli.main import main
+
+sys.exit(main())

@@ -1,0 +1,261 @@
+"""How do words on the command line become a configuration?
+
+`tyro` makes flags from typed classes.  Two things come before it: the names
+in front (`resnet20 cifar10`, or a file) decide the defaults that `--help`
+shows, and dotted flags (`--model.shortcut B`) are options of the things
+picked by name, which only the catalog knows.
+"""
+
+import importlib
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import tyro
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from tyro.conf import OmitArgPrefixes
+from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
+
+from convscope.core import config as configs
+from convscope.core.config import Choice, ComputeConfig, Recipe, RunConfig
+from convscope.core.errors import ConfigError, nearest
+
+T = TypeVar("T")
+
+DOTTED = ("model", "data", "optimizer", "schedule", "loss")
+"""What takes dotted options."""
+
+REGISTRY = ConstructorRegistry()
+
+
+@REGISTRY.primitive_rule
+def _choice(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Choice] | None:
+    if info.type is not Choice:
+        return None
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="NAME",
+        instance_from_str=lambda words: choice(words[0]),
+        is_instance=lambda value: isinstance(value, Choice),
+        str_from_instance=lambda value: [spelled(value)],
+    )
+
+
+def choice(text: str) -> Choice:
+    """`crop:padding=2,mode=zero` -> a choice with options."""
+    name, _, rest = text.partition(":")
+    options = {}
+    for pair in filter(None, rest.split(",")):
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise ConfigError(f"{text!r} is not understood: write a name, or NAME:KEY=VALUE,KEY=VALUE.")
+        options[key] = plain(value)
+    return Choice(name=name, options=options)
+
+
+def spelled(value: Choice) -> str:
+    """The inverse of `choice`."""
+    pairs = ",".join(f"{key}={json.dumps(v).strip(chr(34))}" for key, v in value.options.items())
+    return f"{value.name}:{pairs}" if pairs else value.name
+
+
+def plain(text: str) -> Any:
+    """A number or truth value if the text is one, else the text itself."""
+    try:
+        value = json.loads(text.lower() if text.lower() in ("true", "false") else text)
+    except ValueError:
+        return text
+    return value if isinstance(value, int | float | bool) else text
+
+
+class RunFlags(BaseModel):
+    """A run's configuration as flags."""
+
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+    recipe: OmitArgPrefixes[Recipe]
+    compute: OmitArgPrefixes[ComputeConfig]
+    data: OmitArgPrefixes[configs.DataConfig]
+    seed: int = 0
+    """Seed of everything random: weights, order, augmentation, dropout."""
+
+
+@dataclass(frozen=True)
+class Words:
+    """A command line, taken apart."""
+
+    names: list[str]
+    """What stands in front of the first flag."""
+    dotted: dict[str, dict[str, Any]]
+    """`--model.shortcut B` -> {"model": {"shortcut": "B"}}."""
+    flags: list[str] = field(default_factory=list)
+    """The rest, for tyro."""
+
+
+def take_apart(arguments: Sequence[str]) -> Words:
+    """Separate names, dotted options and ordinary flags; `--import MODULE` is done at once."""
+    rest = list(arguments)
+    names = []
+    while rest and not rest[0].startswith("-"):
+        names.append(rest.pop(0))
+    words = Words(names, {})
+    while rest:
+        word = rest.pop(0)
+        name, equals, value = word.partition("=")
+        kind, dot, key = name.removeprefix("--").partition(".")
+        if name == "--import":
+            _import(value if equals else _value_of(name, rest))
+        elif word.startswith("--") and dot and kind in DOTTED:
+            given = value if equals else _value_of(name, rest)
+            words.dotted.setdefault(kind, {})[key.replace("-", "_")] = plain(given)
+        else:
+            words.flags.append(word)
+    return words
+
+
+def _value_of(flag: str, rest: list[str]) -> str:
+    if not rest:
+        raise ConfigError(f"{flag} needs a value.")
+    return rest.pop(0)
+
+
+def _import(module: str) -> None:
+    """Import a user's module, which registers models and other things; the working directory counts."""
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"--import {module}: {error}.") from None
+    finally:
+        sys.path.pop(0)
+
+
+def run_config(words: Words, prog: str, description: str) -> tuple[RunConfig, "Extras"]:
+    """The configuration of `convscope train`: a file or names, then flags on top.
+
+    Raises:
+        UnknownName, ConfigError: with the nearest names and what is allowed.
+    """
+    base = _base(words.names)
+    extras = Extras()
+    given = parse(
+        TrainFlags,
+        TrainFlags(recipe=base.recipe, compute=base.compute, data=base.data, seed=base.seed, place=extras),
+        words.flags,
+        prog,
+        description,
+    )
+    recipe = given.recipe.model_copy(
+        update={
+            kind: getattr(given.recipe, kind).having(**words.dotted[kind])
+            for kind in ("optimizer", "schedule", "loss")
+            if kind in words.dotted
+        }
+    )
+    data = given.data.model_copy(update={"options": {**given.data.options, **words.dotted.get("data", {})}})
+    config = RunConfig(
+        model=base.model.having(**words.dotted.get("model", {})),
+        data=data,
+        recipe=recipe,
+        seed=given.seed,
+        compute=given.compute,
+    )
+    return config, given.place
+
+
+class Extras(BaseModel):
+    """Where things are, and what else to do."""
+
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+    root: Path = Path("runs")
+    """Where runs are kept."""
+    data_dir: Path | None = None
+    """Where named data sets are looked for first; then $CONVSCOPE_DATA and the user cache."""
+    cache_dir: Path | None = None
+    """Where decoded pixels and self-test results are kept."""
+    allow_different: bool = False
+    """Continue a run although machine, versions or code differ; the record says so."""
+    overfit_one_batch: bool = False
+    """First see whether the network can learn one batch by heart."""
+
+
+class TrainFlags(RunFlags):
+    """Everything `train` understands."""
+
+    place: OmitArgPrefixes[Extras]
+
+
+def _base(names: Sequence[str]) -> RunConfig:
+    if len(names) == 1 and names[0].endswith(".toml"):
+        return configs.read_toml(Path(names[0]))
+    if len(names) > 2:
+        raise ConfigError(
+            f"train takes a model and a data set, or one file; {len(names)} names were given: "
+            f"{', '.join(names)}."
+        )
+    return configs.default_config(*names)
+
+
+def parse(kind: type[T], default: T | None, flags: Sequence[str], prog: str, description: str) -> T:
+    """Let tyro read flags into a class; its `--help` and its own errors end the process with 0 and 2.
+
+    Raises:
+        ConfigError: an unknown flag, with the nearest ones, or a value out of range.
+    """
+    fields = flag_fields(kind)
+    for position, flag in enumerate(flags):
+        name, equals, value = flag.partition("=")
+        if not name.startswith("--") or name == "--help":
+            continue
+        if name not in fields:
+            raise ConfigError(f"There is no flag {name}.{nearest(name, fields)} `{prog} --help` lists all.")
+        if equals or flags[position + 1 : position + 2]:
+            _check(*fields[name], value if equals else flags[position + 1])
+    with REGISTRY:
+        # mypy: tyro's types do not follow a generic default.
+        return tyro.cli(  # type: ignore[return-value]
+            kind, args=list(flags), default=default, prog=prog, description=description, use_underscores=False
+        )
+
+
+def _check(owner: type[BaseModel], field: str, value: str) -> None:
+    """Say in one sentence what is wrong with a single value, before tyro says it in a box.
+
+    Raises:
+        ConfigError: the value is not of the field's type or out of its range.
+    """
+    info = owner.model_fields[field]
+    if info.annotation is bool or _holds_choices(info.annotation):
+        return
+    try:
+        if any(other.is_required() for other in owner.model_fields.values()):
+            annotation: Any = info.annotation
+            TypeAdapter(annotation).validate_python(value)
+        else:
+            owner.model_validate({field: None if value == "None" else value})
+    except ValidationError as error:
+        problem = error.errors()[0]
+        reason = problem["msg"].removeprefix("Value error, ")
+        raise ConfigError(f"--{field.replace('_', '-')} cannot be {value!r}: {reason}.") from None
+
+
+def _holds_choices(annotation: Any) -> bool:
+    return annotation is Choice or any(_holds_choices(inner) for inner in get_args(annotation))
+
+
+def flag_fields(kind: Any) -> dict[str, tuple[type[BaseModel], str]]:
+    """Every flag a class of options understands -> the class and field it sets."""
+    found: dict[str, tuple[type[BaseModel], str]] = {}
+    for name, info in kind.model_fields.items():
+        inner = info.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel) and inner is not Choice:
+            found |= flag_fields(inner)
+        else:
+            found[f"--{name.replace('_', '-')}"] = (kind, name)
+            if inner is bool:
+                found[f"--no-{name.replace('_', '-')}"] = (kind, name)
+    return found

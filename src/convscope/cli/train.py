@@ -1,0 +1,69 @@
+"""`convscope train`: the main job."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from . import parse
+
+DESCRIPTION = """\
+Train a network, or continue the same run where it stopped.
+
+usage: convscope train [MODEL DATA | FILE.toml] [flags]; without names: lenet5 digits
+
+examples:
+  convscope train
+  convscope train resnet20 cifar10 --epochs 30 --lr 0.1 --seed 3
+  convscope train resnet20:shortcut=B folder:photos --size 32
+  convscope train simplenn cifar10 --model.norm batch --schedule step --schedule.every 10
+  convscope train runs/resnet20-cifar10-0123456789/seed-3/config.toml --seed 4
+  convscope train mynet digits --import mymodels
+
+An option of the model, the data, the optimizer, the schedule or the loss is given as --model.KEY VALUE and so
+on; `convscope list models resnet20` shows them. The run's directory follows from the configuration, so the
+same command again continues the run or finds it finished.\
+"""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Train, then show the curve, the claim and the diagnosis."""
+    words = parse.take_apart(arguments)
+    config, extras = parse.run_config(words, "convscope train", DESCRIPTION)
+    from convscope.train.run import Place, command_line, run, try_one_batch
+
+    from .show import Display
+
+    place = Place(extras.root, extras.data_dir, extras.cache_dir, extras.allow_different, command_line())
+    if extras.overfit_one_batch:
+        print(try_one_batch(config, place), file=sys.stderr)
+    display = Display()
+    try:
+        finished = run(config, place, display)
+    finally:
+        display.close()
+    report(finished.root)
+    return 0
+
+
+def report(root: Path) -> None:
+    """What a finished run prints: curve, claim, best, diagnosis, and what to do next."""
+    from convscope.evaluate.metrics import Scores
+    from convscope.evaluate.runs import open_run
+
+    from .show import curve, duration
+
+    run = open_run(root)
+    result = run.result
+    assert result is not None  # the run has just ended
+    accuracies = [record["val_accuracy"] for record in run.metrics]
+    print(curve(accuracies, "validation accuracy by epoch"))
+    scores = Scores.from_table(result["final"])
+    best = result["best"]
+    print(run.claim(scores, "validation", "final"))
+    print(
+        f"Best on validation: {best['val_accuracy']:.2%} at epoch {best['epoch']:g}. "
+        f"Time: {duration(result['seconds'])}."
+    )
+    for sentence in result["diagnosis"]:
+        print(sentence)
+    print(f"The test split is sealed. Open it once, when all is decided: convscope test {root}")
