@@ -52,8 +52,7 @@ def test_a_device_that_is_not_there(only_a_cpu: None, name: str) -> None:
     with pytest.raises(ConfigError) as caught:
         pick(name)
     assert str(caught.value) == (
-        f"The device {name!r} is not there: torch {torch.__version__} finds cpu on this machine. "
-        f"Try --device auto."
+        f"The device {name!r} is not there: torch {torch.__version__} finds cpu on this machine. Try --device auto."
     )
 
 

@@ -56,7 +56,7 @@ def test_the_order_of_places_then_folders_then_forms(places: dict[str, Path]) ->
 
 
 def test_a_form_needs_all_its_files(places: dict[str, Path]) -> None:
-    put(places["given"], "a.bin", "._s-1.bin")
+    put(places["given"], "a.bin")
     (places["given"] / "b.bin").mkdir()
     assert look(places) is None
 

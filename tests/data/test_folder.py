@@ -136,8 +136,7 @@ def test_there_must_be_a_folder(tmp_path: Path) -> None:
         with pytest.raises(DataMissing) as caught:
             folder(Request(place=place))
         assert str(caught.value) == (
-            f"There is no folder {place!r}. Give one that holds a folder of images for each class, "
-            f"as folder:PATH."
+            f"There is no folder {place!r}. Give one that holds a folder of images for each class, as folder:PATH."
         )
 
 
@@ -250,10 +249,7 @@ def test_a_folder_too_many_is_recognised(tmp_path: Path) -> None:
 def test_an_empty_class_is_refused(tmp_path: Path) -> None:
     grow(tmp_path, cat=1, dog=1)
     (tmp_path / "fish").mkdir()
-    expected = (
-        "No usable image is in the class folder 'fish'. Add images, or remove the folder if there is no such "
-        "class."
-    )
+    expected = "No usable image is in the class folder 'fish'. Add images, or remove the folder if there is no such class."
     assert refusal(tmp_path) == expected
     (tmp_path / "fish" / "bad.png").touch()
     assert refusal(tmp_path, skip_bad=True) == expected

@@ -70,14 +70,14 @@ def load(path: Path, **options: Any) -> Raw:
 def test_shards_of_all_parts_with_class_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shards, "_ROWS", 2)  # several batches per file
     names = ["cat", "dog"]
-    put(tmp_path / "data/train-00000-of-00002.parquet", list(COLOUR[:3]), [0, 1, 0], names=names)
+    put(tmp_path / "data/train-00000-of-00002.parquet", list(COLOUR[:3]), [0, 0, 1], names=names)
     put(tmp_path / "data/train-00001-of-00002.parquet", list(COLOUR[3:4]), [1], names=names)
     put(tmp_path / "data/validation-00000-of-00001.parquet", list(COLOUR[4:5]), [1], names=names)
     put(tmp_path / "data/test-00000-of-00001.parquet", list(COLOUR[5:]), [0], names=names)
     raw = load(tmp_path)
     pixels = COLOUR.transpose(0, 3, 1, 2)
     assert raw.train.images.tolist() == pixels[:4].tolist()
-    assert raw.train.labels.tolist() == [0, 1, 0, 1]
+    assert raw.train.labels.tolist() == [0, 0, 1, 1]
     assert raw.val is not None and raw.val.images.tolist() == pixels[4:5].tolist()
     assert raw.test is not None and raw.test().images.tolist() == pixels[5:].tolist()
     assert (raw.classes, raw.test_images, raw.notes) == (("cat", "dog"), 1, ())
@@ -104,6 +104,15 @@ def test_a_single_file_is_training_images_and_the_second_load_needs_no_pyarrow(
     assert str(caught.value) == (
         'Reading Parquet files needs one more package: pip install "convscope[parquet]"'
     )
+
+
+def test_files_that_name_no_part_are_training_images(tmp_path: Path) -> None:
+    put(tmp_path / "a.parquet", list(COLOUR[:3]), [0, 1, 0])
+    put(tmp_path / "b.parquet", list(COLOUR[3:]), [1, 0, 1])
+    (tmp_path / "._a.parquet").write_bytes(b"left by a file manager")
+    raw = load(tmp_path)
+    assert raw.train.images.tolist() == COLOUR.transpose(0, 3, 1, 2).tolist()
+    assert raw.train.labels.tolist() == [0, 1, 0, 1, 0, 1]
 
 
 def test_text_labels_are_classes_in_the_order_of_the_alphabet(tmp_path: Path) -> None:
@@ -143,13 +152,16 @@ def test_grey_among_colour_gets_three_channels(tmp_path: Path, colour_first: boo
 
 
 def test_grey_alone_stays_grey(tmp_path: Path) -> None:
-    raw = load(put(tmp_path / "x.parquet", list(COLOUR[:, :, :, 0]), [0, 1] * 3))
+    path = put(tmp_path / "x.parquet", list(COLOUR[:, :, :, 0]), [0, 1] * 3)
+    raw = load(path)
     assert raw.train.images.tolist() == COLOUR[:, None, :, :, 0].tolist()
+    assert load(path, size=4).train.images.shape == (6, 1, 4, 4)
+    assert load(path, size=5).train.images.shape == (6, 1, 5, 5)
 
 
 def test_bad_images_are_all_named_or_left_out(tmp_path: Path) -> None:
     images = [COLOUR[0], b"<html></html>", COLOUR[2], None, png(COLOUR[4])[:60], COLOUR[5]]
-    path = put(tmp_path / "x.parquet", images, [0, 1, 1, 0, 0, 1])
+    path = put(tmp_path / "x.parquet", images, [0, 1, 2, 1, 0, 3])
     with pytest.raises(BadImages) as caught:
         load(path)
     assert str(caught.value) == (
@@ -161,7 +173,9 @@ def test_bad_images_are_all_named_or_left_out(tmp_path: Path) -> None:
     )
     raw = load(path, skip_bad=True)
     assert raw.train.images.tolist() == COLOUR.transpose(0, 3, 1, 2)[[0, 2, 5]].tolist()
-    assert raw.train.labels.tolist() == [0, 1, 1]
+    assert raw.train.labels.tolist() == [0, 2, 3]
+    with pytest.raises(BadImages):
+        load(path)  # also now that there is a decoded set without them
     (note,) = raw.notes
     assert note == (
         "Left out 3 images not usable:\n  x.parquet row 1: a web page (HTML), not an image\n"

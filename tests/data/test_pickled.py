@@ -191,6 +191,7 @@ def test_the_stand_ins_cannot_be_changed_from_within(tmp_path: Path) -> None:
     for target in (b"cnumpy.core.multiarray\n_reconstruct\n", b"cnumpy\nndarray\n", b"cnumpy\ndtype\n"):
         for state in (slots, b"}" + short_unicode("__setstate__") + b"K\x01s"):
             refusal(b"\x80\x02" + target + state + b"b.")
+    assert not hasattr(pickled._NAMES["numpy.core.multiarray", "_reconstruct"], "__setstate__")
     assert read_batch(GOOD, b"labels", 10, WHERE)[1].tolist() == [6, 9, 0]
 
 

@@ -64,6 +64,9 @@ def test_the_test_part_is_its_own() -> None:
     assert raw.test_images == len(test.images) == 100
     trained = {image.tobytes() for image in raw.train.images}
     assert not any(image.tobytes() in trained for image in test.images)
+    few = make(images=4)
+    assert few.test is not None
+    assert (few.train.images != few.test().images).any(axis=(1, 2, 3)).all()
 
 
 def test_unlearnable_labels_are_unrelated_to_the_images() -> None:

@@ -141,13 +141,9 @@ def run_config(words: Words, prog: str, description: str) -> tuple[RunConfig, "E
     """
     base = _base(words.names)
     extras = Extras()
-    given = parse(
-        TrainFlags,
-        TrainFlags(recipe=base.recipe, compute=base.compute, data=base.data, seed=base.seed, place=extras),
-        words.flags,
-        prog,
-        description,
-    )
+    bare = base.data.model_copy(update={"options": {}})  # tyro would make flags of what is in it
+    defaults = TrainFlags(recipe=base.recipe, compute=base.compute, data=bare, seed=base.seed, place=extras)
+    given = parse(TrainFlags, defaults, words.flags, prog, description)
     recipe = given.recipe.model_copy(
         update={
             kind: getattr(given.recipe, kind).having(**words.dotted[kind])
@@ -155,7 +151,7 @@ def run_config(words: Words, prog: str, description: str) -> tuple[RunConfig, "E
             if kind in words.dotted
         }
     )
-    data = given.data.model_copy(update={"options": {**given.data.options, **words.dotted.get("data", {})}})
+    data = given.data.model_copy(update={"options": {**base.data.options, **words.dotted.get("data", {})}})
     config = RunConfig(
         model=base.model.having(**words.dotted.get("model", {})),
         data=data,
@@ -194,10 +190,11 @@ def _base(names: Sequence[str]) -> RunConfig:
         return configs.read_toml(Path(names[0]))
     if len(names) > 2:
         raise ConfigError(
-            f"train takes a model and a data set, or one file; {len(names)} names were given: "
-            f"{', '.join(names)}."
+            f"train takes a model and a data set, or one file; {len(names)} names were given: {', '.join(names)}."
         )
-    return configs.default_config(*names)
+    model = choice(names[0]) if names else Choice(name="lenet5")
+    config = configs.default_config(model.name, *names[1:])
+    return config.model_copy(update={"model": model})
 
 
 def parse(kind: type[T], default: T | None, flags: Sequence[str], prog: str, description: str) -> T:
@@ -212,7 +209,9 @@ def parse(kind: type[T], default: T | None, flags: Sequence[str], prog: str, des
         if not name.startswith("--") or name == "--help":
             continue
         if name not in fields:
-            raise ConfigError(f"There is no flag {name}.{nearest(name, fields)} `{prog} --help` lists all.")
+            raise ConfigError(
+                f"There is no flag {name}.{nearest(name, fields, 0.75)} `{prog} --help` lists all."
+            )
         if equals or flags[position + 1 : position + 2]:
             _check(*fields[name], value if equals else flags[position + 1])
     with REGISTRY:

@@ -40,9 +40,9 @@ class UsageError(ConvscopeError):
     exit_code = 2
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
+def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
     """' Did you mean ...?' with up to two close names, or nothing."""
-    close = difflib.get_close_matches(name.lower(), list(known), n=2, cutoff=0.6)
+    close = difflib.get_close_matches(name.lower(), list(known), n=2, cutoff=cutoff)
     return f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
 
 

@@ -16,7 +16,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -28,6 +28,8 @@ Bytes = bytes | bytearray | memoryview
 on_operation: Callable[[str, Path], None] = lambda operation, path: None  # noqa: E731
 
 TEMPORARY = ".part"
+DIRECTORY_BYTES = 4096
+"""What an empty directory takes on most file systems; only for the message about a full disk."""
 
 
 @contextmanager
@@ -125,14 +127,17 @@ def commit(path: Path) -> None:
 def append(path: Path, line: str) -> None:
     """Add one line to a text file and have it on the disk before returning."""
     data = line.encode() + b"\n"
+    make_directory(path.parent)
     with _full_disk_is_named(path, len(data)):
-        make_directory(path.parent)
+        new = not path.exists()
         on_operation("append", path)
         with path.open("ab") as file:
             file.write(data)
             file.flush()
             on_operation("fsync", path)
             os.fsync(file.fileno())
+        if new:  # else the line is safe and the name of its file is not
+            sync_directory(path.parent)
 
 
 def remove(path: Path) -> None:
@@ -143,9 +148,12 @@ def remove(path: Path) -> None:
 
 def make_directory(path: Path) -> None:
     """Create a directory and its parents, durably."""
-    if not path.is_dir():
+    if path.is_dir():
+        return
+    make_directory(path.parent)
+    with _full_disk_is_named(path, DIRECTORY_BYTES):
         on_operation("mkdir", path)
-        path.mkdir(parents=True, exist_ok=True)
+        path.mkdir(exist_ok=True)
         sync_directory(path.parent)
 
 
@@ -182,7 +190,8 @@ def held(directory: Path) -> Iterator[None]:
         RunBusy: another process holds it; the message names that process.
     """
     make_directory(directory)
-    descriptor = os.open(directory / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    with _full_disk_is_named(directory / ".lock", DIRECTORY_BYTES):
+        descriptor = os.open(directory / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
     try:
         try:
             _lock(descriptor)
@@ -190,7 +199,8 @@ def held(directory: Path) -> Iterator[None]:
             holder = os.pread(descriptor, 20, 0).decode().strip() if hasattr(os, "pread") else ""
             raise RunBusy(directory, holder or "(unknown)") from error
         os.ftruncate(descriptor, 0)
-        os.write(descriptor, f"{os.getpid()}\n".encode())
+        with suppress(OSError):  # the number only serves the other process's message; the lock needs no space
+            os.write(descriptor, f"{os.getpid()}\n".encode())
         yield
     finally:
         os.close(descriptor)

@@ -5,6 +5,7 @@ sealed, validation is drawn by class from the training images, and the
 statistics for normalising come from what is left.
 """
 
+import importlib
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ __all__ = [
     "load_config",
     "read_source",
     "user_cache",
+    "whereabouts",
 ]
 
 
@@ -96,6 +98,14 @@ def read_source(
     )
     raw: Raw = catalog.call("sources", config.kind, config.options, request=request)
     return raw
+
+
+def whereabouts(name: str, data_dir: str | Path | None = None) -> Path | None:
+    """The folder in which a named set would be found; nothing is read or downloaded."""
+    source = importlib.import_module(catalog.find("sources", name).target.partition(":")[0])
+    request = Request(data_dir=Path(data_dir) if data_dir else None, cache_dir=user_cache())
+    found: Path | None = source.whereabouts(name, request)
+    return found
 
 
 def split(raw: Raw, config: DataConfig) -> Data:

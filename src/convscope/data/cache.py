@@ -75,7 +75,6 @@ def _decode_again(folder: Path, decode: Decode, distrusted: str = "") -> Decoded
         with files.held_after_waiting(folder, _WAIT_FOR_OTHERS):
             manifest = read_checked(manifest_path)
             if manifest is None or manifest["token"] == distrusted or not _whole(folder, manifest):
-                files.remove(manifest_path)
                 with Builder(folder) as builder:
                     decode(builder)
                     manifest = builder.finish()

@@ -27,7 +27,7 @@ from convscope.core.errors import DamagedFile
 from .builder import Builder
 from .cache import decoded, deliver
 from .download import Remote
-from .find import Form, Found, cache_folder, count_notes, locate, only_native_size, reading
+from .find import Form, Found, cache_folder, count_notes, find, locate, only_native_size, reading
 from .images import Raw, Request
 from .pickled import VALUES, read_batch
 
@@ -129,10 +129,20 @@ def cifar100(request: Request) -> Raw:
     return _load(_CIFAR100, request)
 
 
+def whereabouts(name: str, request: Request) -> Path | None:
+    """The folder in which the set would be found; nothing is read or downloaded."""
+    which = {set_.name: set_ for set_ in (_CIFAR10, _CIFAR100)}[name]
+    found = find(request, _forms(which), _folders(which))
+    return found.folder if found else None
+
+
+def _folders(which: _Set) -> tuple[str, ...]:
+    return which.name, which.stem, "cifar"
+
+
 def _load(which: _Set, request: Request) -> Raw:
     only_native_size(request, which.name)
-    folders = (which.name, which.stem, "cifar")
-    found = locate(which.name, request, _forms(which), folders, (which.remote,))
+    found = locate(which.name, request, _forms(which), _folders(which), (which.remote,))
     # Padding 2, not the usual 4: in the short runs of our defaults small networks fit too little, not too
     # much (as in airbench94); the source documents' commands say 4.
     augment = (Choice(name="crop", options={"padding": 2}), Choice(name="flip"))

@@ -146,8 +146,7 @@ def _in_form(folder: Path, form: Form) -> Found | None:
         return None
     matched = []
     for pattern in form.files:
-        # Hidden files are what file managers and interrupted copies leave behind.
-        paths = sorted(p for p in folder.glob(pattern) if p.is_file() and not p.name.startswith("."))
+        paths = sorted(path for path in folder.glob(pattern) if path.is_file())
         if not paths:
             return None
         matched.append(tuple(paths))

@@ -26,7 +26,7 @@ from convscope.core.errors import DamagedFile, DataError
 from .builder import Builder
 from .cache import decoded, deliver
 from .download import Remote
-from .find import Form, Found, cache_folder, count_notes, locate, only_native_size, reading
+from .find import Form, Found, cache_folder, count_notes, find, locate, only_native_size, reading
 from .images import Raw, Request
 
 _UNSIGNED_BYTES = 0x08
@@ -138,6 +138,12 @@ _FOLDERS = {
     "mnist": ("mnist", "MNIST", "MNIST/raw"),
     "fashion-mnist": ("fashion-mnist", "fashion_mnist", "FashionMNIST", "FashionMNIST/raw"),
 }
+
+
+def whereabouts(name: str, request: Request) -> Path | None:
+    """The folder in which the set would be found; nothing is read or downloaded."""
+    found = find(request, _FORMS, _FOLDERS[name])
+    return found.folder if found else None
 
 
 def _load(name: str, request: Request, classes: tuple[str, ...], augment: tuple[Choice, ...]) -> Raw:

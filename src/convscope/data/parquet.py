@@ -72,7 +72,8 @@ def load_named(
 def _parts_in(folder: Path) -> dict[str, list[Path]]:
     """The shards of each part, by file name; if no name says train, all are training images."""
     for inside in _FOLDERS:
-        shards = sorted(path for path in (folder / inside).glob("*.parquet") if path.is_file())
+        # Not *.parquet, which would take the hidden files that file managers leave behind.
+        shards = sorted(path for path in (folder / inside).glob("[!.]*.parquet") if path.is_file())
         parts = {part: [path for path in shards if path.name.startswith(part)] for part in _PARTS}
         if parts["train"]:
             return {part: paths for part, paths in parts.items() if paths}

@@ -207,9 +207,15 @@ class Run:
             n=f"{scores.images} images, 1 seed",
             split=split,
             device=f"{environment['machine']['processor']}, {environment['threads']} threads",
-            commit=environment["commit"],
+            commit=_short(environment["commit"]),
             command=environment["command"],
         )
+
+
+def _short(commit: str) -> str:
+    """The first ten digits, and whether it was changed since."""
+    digits, plus, dirty = commit.partition("+")
+    return f"{digits[:10]}{plus}{dirty}" or "(not from a checkout)"
 
 
 def tensors_of(found: snapshot.Snapshot, part: str) -> dict[str, Tensor]:

@@ -122,6 +122,7 @@ def command_line() -> str:
 def run(config: RunConfig, place: Place, watch: Watch = unwatched) -> Run:
     """Train a configuration in the directory its identity names."""
     catalogued(config)
+    pick(config.compute.device)
     data = load_config(config.data, data_dir=place.data_dir, cache_dir=place.cache_dir)
     resolved = resolve(config, data)
     name = f"{resolved.model.name}-{resolved.data.kind}-{configs.identity(resolved, data.hash)}"

@@ -1,0 +1,181 @@
+"""`convscope train` from the first word to the claim, and what it does with runs that go wrong."""
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from convscope.core import files
+from convscope.evaluate.runs import open_run
+
+from .conftest import TINY
+
+
+def test_it_shows_what_it_does_and_ends_with_a_claim(command, tmp_path) -> None:
+    code, told, watched = command("train", "lenet5", "synthetic", *TINY, "--root", tmp_path)
+    root = next(tmp_path.glob("lenet5-synthetic-*/seed-0"))
+    result = json.loads((root / "result.json").read_text())
+    assert code == 0
+    for fact in (
+        "61,196 parameters",
+        "144 training, 16 validation",
+        "ln 4 = 1.386",
+        "decay      none on 230",
+        "about ",
+    ):
+        assert fact in watched, fact
+    assert f"lenet5 on synthetic, accuracy of the final weights: {result['final']['accuracy']:.2%} [" in told
+    assert "n = 16 images, 1 seed, validation split" in told
+    assert told.endswith(f"Open it once, when all is decided: convscope test {root}\n")
+
+
+def test_the_same_command_again_trains_nothing(command, trained) -> None:
+    before = {path: path.stat().st_mtime_ns for path in trained.rglob("*") if path.is_file()}
+    root = trained.parent.parent
+    code, _, watched = command(
+        "train", "lenet5", "synthetic", *TINY, "--precision", "float32", "--root", root
+    )
+    changed = {path for path, at in before.items() if path.stat().st_mtime_ns != at}
+    assert (code, watched) == (0, "")
+    assert changed <= {trained / ".lock"}
+
+
+def test_a_file_and_the_flags_on_top_of_it(command, trained, tmp_path) -> None:
+    code, _, _ = command("train", trained / "config.toml", "--seed", "5", "--root", tmp_path)
+    again = open_run(next(tmp_path.glob("*/seed-5")))
+    assert code == 0
+    assert again.root.parent.name == trained.parent.name
+    assert again.config.recipe == open_run(trained).config.recipe
+
+
+def test_dotted_options_reach_the_model_and_the_schedule(command, tmp_path) -> None:
+    words = [
+        "--model.norm",
+        "batch",
+        "--schedule",
+        "step",
+        "--schedule.every=1",
+        "--optimizer.momentum",
+        "0.5",
+    ]
+    code, _, _ = command("train", "simplenn:dropout=0.1", "synthetic", *TINY, *words, "--root", tmp_path)
+    config = open_run(next(tmp_path.glob("*/seed-0"))).config
+    assert code == 0
+    assert config.model.options["norm"] == "batch"
+    assert config.model.options["dropout"] == 0.1
+    assert config.recipe.schedule.options == {"every": 1.0, "factor": 0.1}
+    assert config.recipe.optimizer.options == {"momentum": 0.5, "nesterov": False}
+
+
+def test_one_batch_by_heart(command, tmp_path) -> None:
+    code, _, watched = command(
+        "train", "lenet5", "synthetic", *TINY, "--overfit-one-batch", "--root", tmp_path
+    )
+    assert code == 0
+    assert watched.startswith("One batch of 32 images by heart: loss 1.")
+
+
+def test_a_rate_far_too_large_diverges_with_exit_code_4(command, tmp_path) -> None:
+    code, told, watched = command("train", "lenet5", "synthetic", *TINY, "--lr", "1e6", "--root", tmp_path)
+    message = watched.splitlines()[-1]
+    result = json.loads(next(tmp_path.glob("*/seed-0/result.json")).read_text())
+    assert (code, told) == (4, "")
+    assert message == f"convscope: {result['message']}"
+    assert result["status"] == "diverged"
+    assert "Nothing that is not finite was written." in message
+    again = command("train", "lenet5", "synthetic", *TINY, "--lr", "1e6", "--root", tmp_path)
+    assert again[0] == 4
+    assert again[2].endswith("The same run would diverge again.\n")
+
+
+def test_a_full_disk_is_exit_code_5_and_the_run_goes_on_when_there_is_room(
+    command, tmp_path, monkeypatch
+) -> None:
+    fired = []
+
+    def full(operation: str, path: Path) -> None:
+        if operation == "write" and "checkpoints" in path.parts and "step-00000006" in path.name:
+            fired.append(path)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    words = ["train", "lenet5", "synthetic", *TINY, "--checkpoint-every", "3 steps", "--root", tmp_path]
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "on_operation", full)
+        code, _, watched = command(*words)
+    root = next(tmp_path.glob("*/seed-0"))
+    tensors = root / "checkpoints" / "step-00000006.safetensors"
+    assert len(fired) == 1
+    assert code == 5
+    needed = watched.splitlines()[-1].split("needs ")[1].split(" bytes")[0]
+    assert watched.splitlines()[-1] == (
+        f"convscope: The disk is full: {tensors} needs {needed} bytes. What was written before is intact; free "
+        "some space and give the same command again."
+    )
+    assert sorted(os.listdir(root / "checkpoints")) == ["step-00000003.json", "step-00000003.safetensors"]
+    code, _, watched = command(*words)
+    assert code == 0
+    assert "resumed    at step 3 of 10" in watched
+
+
+def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(command, tmp_path, monkeypatch) -> None:
+    words = ["train", "lenet5", "synthetic", *TINY, "--checkpoint-every", "3 steps", "--root", tmp_path]
+    assert command(*words)[0] == 0
+    root = next(tmp_path.glob("*/seed-0"))
+    (root / "result.json").unlink()
+    newest = root / "checkpoints" / "step-00000010.safetensors"
+    data = bytearray(newest.read_bytes())
+    data[len(data) // 2] ^= 1
+    newest.write_bytes(data)
+    code, _, watched = command(*words)
+    assert code == 0
+    assert f"note       {newest} does not agree with the SHA-256 in its manifest.\n" in watched
+    assert "resumed    at step 9 of 10" in watched
+
+
+def test_an_edited_configuration_is_refused_field_by_field(command, tmp_path) -> None:
+    words = ["train", "lenet5", "synthetic", *TINY, "--root", tmp_path]
+    assert command(*words)[0] == 0
+    root = next(tmp_path.glob("*/seed-0"))
+    config = root / "config.toml"
+    config.write_text(config.read_text().replace("lr = 0.02", "lr = 0.5").replace("seed = 0", "seed = 1", 1))
+    code, told, watched = command("resume", root)
+    assert (code, told) == (2, "")
+    assert watched == (
+        f"convscope: {root} was begun with another configuration:\n"
+        "  recipe.lr: 0.02 -> 0.5\n"
+        "  seed: 0 -> 1\n"
+        "Put config.toml back, or train the new configuration as a run of its own: "
+        f"convscope train {config}\n"
+    )
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_writes_a_checkpoint_and_ends_with_its_code(number, code, command, tmp_path) -> None:
+    words = ["train", "lenet5", "synthetic", *TINY, "--epochs", "2000", "--root", str(tmp_path)]
+    child = subprocess.Popen([sys.executable, "-m", "convscope", *words], stderr=subprocess.PIPE, text=True)
+    assert child.stderr is not None
+    seen = []
+    for line in child.stderr:
+        seen.append(line)
+        if line.startswith("epoch   3"):
+            break
+    child.send_signal(number)
+    sent = time.monotonic()
+    rest = child.stderr.read()
+    child.stderr.close()
+    assert child.wait(timeout=20) == code
+    # Two seconds on a quiet machine; tests run beside others.
+    assert time.monotonic() - sent < 10
+    root = next(tmp_path.glob("*/seed-0"))
+    step = rest.splitlines()[-1].split("step ")[1].split(" ")[0]
+    assert rest.splitlines()[-1] == (
+        f"convscope: Stopped at step {step} of 10000; the checkpoint is written. Continue with: "
+        f"convscope resume {root}"
+    )
+    assert (root / "checkpoints" / f"step-{int(step):08d}.json").exists()
