@@ -73,6 +73,20 @@ def test_dotted_options_reach_the_model_and_the_schedule(command, tmp_path) -> N
     assert config.recipe.optimizer.options == {"momentum": 0.5, "nesterov": False}
 
 
+@pytest.mark.parametrize(
+    ("words", "resolved"),
+    [
+        (["none"], []),
+        (["flip", "crop:padding=1"], ["flip(p=0.5)", "crop(padding=1)"]),
+    ],
+)
+def test_augmentations_by_word_or_by_list(words, resolved, command, tmp_path) -> None:
+    code, _, _ = command("train", "lenet5", "synthetic", *TINY, "--augment", *words, "--root", tmp_path)
+    config = open_run(next(tmp_path.glob("*/seed-0"))).config
+    assert code == 0
+    assert [str(choice) for choice in config.recipe.augment] == resolved
+
+
 def test_one_batch_by_heart(command, tmp_path) -> None:
     code, _, watched = command(
         "train", "lenet5", "synthetic", *TINY, "--overfit-one-batch", "--root", tmp_path

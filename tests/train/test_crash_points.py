@@ -269,8 +269,8 @@ def check_full_disk(root: Path, number: int, straight: dict[str, str]) -> None:
 def test_a_full_disk_at_some_writes(
     straight: dict[str, str], traced: list[tuple[str, str]], tmp_path: Path
 ) -> None:
-    """E1: at every eighth write."""
-    for number in range(0, writes(traced), 8):
+    """E1: at every twelfth write."""
+    for number in range(0, writes(traced), 12):
         check_full_disk(tmp_path / f"{number}", number, straight)
 
 
@@ -344,6 +344,7 @@ def test_a_real_full_disk(
 # A poor machine -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_without_shared_memory_home_or_a_writable_data_folder(tmp_path: Path) -> None:
     """E4: no worker processes, so /dev/shm is not needed; the cache's place is the only thing written."""
     import sys

@@ -166,6 +166,14 @@ class Recipe(_Frozen):
     validate_every: str = "1 epoch"
     """When to measure on the validation split: `1 epoch`, `0.5 epochs`, `40 steps`."""
 
+    @field_validator("augment", mode="after")
+    @classmethod
+    def _single_word(cls, value: Any) -> Any:
+        """`--augment none` arrives as a list of one name."""
+        if isinstance(value, tuple) and [choice.name for choice in value] in (["auto"], ["none"]):
+            return value[0].name
+        return value
+
     @field_validator("validate_every")
     @classmethod
     def _known_interval(cls, text: str) -> str:

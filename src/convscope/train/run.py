@@ -392,6 +392,7 @@ def _finish(session: Session, data: Data, card: Card, paths: RunPaths) -> None:
     sample = data.train.subset(torch.arange(0, len(data.train), max(1, len(data.train) // len(data.val))))
     train_scores = score(logits(session.model, sample, card.normalise), sample.labels)
     keep_best(session, paths)
+    snapshot.keep_newest(paths.checkpoints, KEPT)  # tensors without a manifest that a power loss left
     best = session.best or history[-1]
     records.write_json(
         paths.result,
