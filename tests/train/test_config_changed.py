@@ -96,7 +96,9 @@ def test_there_are_thirty() -> None:
 
 @pytest.mark.usefixtures("cheap")
 @pytest.mark.parametrize(("key", "value", "said"), MUTATIONS, ids=[key for key, _, _ in MUTATIONS])
-def test_an_edited_field_is_refused_and_named(begun: Path, tmp_path: Path, key: str, value: Any, said: str) -> None:
+def test_an_edited_field_is_refused_and_named(
+    begun: Path, tmp_path: Path, key: str, value: Any, said: str
+) -> None:
     where = tiny.directory(begun)
     checkpoints = tiny.of_snapshot(where / "checkpoints")
     with edited(where / "config.toml", key, value), pytest.raises(ConvscopeError) as error:
@@ -120,13 +122,17 @@ def test_several_changes_are_listed_one_per_line(begun: Path) -> None:
     with (
         edited(where / "config.toml", "recipe.lr", 0.1),
         edited(where / "config.toml", "seed", 9),
-        pytest.raises(ConfigChanged, match=r"configuration:\n  recipe\.lr: 0\.05 -> 0\.1\n  seed: 3 -> 9\nPut"),
+        pytest.raises(
+            ConfigChanged, match=r"configuration:\n  recipe\.lr: 0\.05 -> 0\.1\n  seed: 3 -> 9\nPut"
+        ),
     ):
         run.resume(where, cache_dir=begun / "cache")
 
 
 @pytest.mark.usefixtures("cheap")
-@pytest.mark.parametrize(("key", "value"), [("compute.checkpoint_every", "3 steps"), ("compute.device", "auto")])
+@pytest.mark.parametrize(
+    ("key", "value"), [("compute.checkpoint_every", "3 steps"), ("compute.device", "auto")]
+)
 def test_what_decides_no_number_may_change(
     begun: Path, straight: dict[str, str], tmp_path: Path, key: str, value: Any
 ) -> None:
