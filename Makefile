@@ -44,7 +44,7 @@ test-all: checks
 	@$(PYTEST)
 
 kill-storm: .venv/test.stamp
-	@$(PY) tests/train/kill_storm.py --kills 50
+	@$(PY) tests/train/kill_storm.py 50
 
 clean:
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build .coverage

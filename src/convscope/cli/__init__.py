@@ -1,1 +1,1 @@
-"""."""
+"""The command: one file per verb; the only part that prints."""

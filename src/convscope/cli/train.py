@@ -29,7 +29,8 @@ def main(arguments: Sequence[str]) -> int:
     """Train, then show the curve, the claim and the diagnosis."""
     words = parse.take_apart(arguments)
     config, extras = parse.run_config(words, "convscope train", DESCRIPTION)
-    from convscope.train.run import Place, command_line, run, try_one_batch
+    from convscope.train.prepare import Place
+    from convscope.train.run import command_line, run, try_one_batch
 
     from .show import Display
 

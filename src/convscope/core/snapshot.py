@@ -85,6 +85,7 @@ def load(manifest: Path) -> Snapshot:
 
 
 def _read_tensors(path: Path, expected: Mapping[str, Any]) -> "dict[str, Tensor]":
+    from safetensors import SafetensorError
     from safetensors.torch import load as from_bytes
 
     try:
@@ -93,13 +94,17 @@ def _read_tensors(path: Path, expected: Mapping[str, Any]) -> "dict[str, Tensor]
         raise DamagedFile(f"{path} cannot be read: {error.strerror}.") from None
     if hashlib.sha256(data).hexdigest() != expected["sha256"]:
         raise DamagedFile(f"{path} does not agree with the SHA-256 in its manifest.")
-    found: dict[str, Tensor] = from_bytes(data)
+    try:
+        found: dict[str, Tensor] = from_bytes(data)
+    except SafetensorError as error:
+        raise DamagedFile(f"{path} is not a safetensors file: {error}.") from None
     return found
 
 
 def manifests(directory: Path) -> list[Path]:
     """Manifests in a directory, newest step first."""
-    return sorted(directory.glob("step-*.json"), reverse=True)
+    # By length first: the name of a step beyond eight digits is longer.
+    return sorted(directory.glob("step-*.json"), key=lambda path: (len(path.name), path.name), reverse=True)
 
 
 def newest(directory: Path) -> tuple[Snapshot | None, list[str]]:

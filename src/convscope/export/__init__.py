@@ -1,1 +1,1 @@
-"""."""
+"""What is taken away from a run: files of predictions."""

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 
 def stop_unless_finite(session: Session, loss: float, images: Tensor) -> None:
-    """Look at the loss and at all gradients: one norm over all of them costs under 1 % of a step.
+    """Look at the loss, all gradients and all weights: one norm over them costs under 1 % of a step.
+
+    The weights too, because ReLU hides a bias of minus infinity from the loss.
 
     Args:
         session: after the backward pass and before the update.
@@ -30,18 +32,23 @@ def stop_unless_finite(session: Session, loss: float, images: Tensor) -> None:
     Raises:
         Diverged: something is not finite.
     """
+    weights = [parameter.detach() for parameter in session.model.parameters()]
     gradients = [p.grad for p in session.model.parameters() if p.grad is not None]
-    if math.isfinite(loss) and math.isfinite(float(torch.nn.utils.get_total_norm(gradients, foreach=True))):
+    norm = float(torch.nn.utils.get_total_norm([*weights, *gradients], foreach=True))
+    if math.isfinite(loss) and math.isfinite(norm):
         return
     culprit = _culprit(session.model, images)
+    if culprit is None and math.isfinite(loss):
+        return  # only the sum of squares has overflowed, as it does from 2e19 on
     raise Diverged(
-        f"Step {session.step} (epoch {session.epoch:.2f}): the loss is {loss:g}; {culprit}. "
+        f"Step {session.step} (epoch {session.epoch:.2f}): the loss is {loss:g}; "
+        f"{culprit or 'every weight, output and gradient is finite, only the loss is not'}. "
         f"The learning rate is {session.rate():g}. Nothing that is not finite was written. "
         f"Try a smaller --lr, a longer --warmup, or --model.norm batch."
     )
 
 
-def _culprit(model: nn.Module, images: Tensor) -> str:
+def _culprit(model: nn.Module, images: Tensor) -> str | None:
     """The first thing that is not finite: a weight, a layer's output, or a gradient."""
     for name, parameter in model.named_parameters():
         if not bool(torch.isfinite(parameter).all()):
@@ -52,7 +59,7 @@ def _culprit(model: nn.Module, images: Tensor) -> str:
     for name, parameter in model.named_parameters():
         if parameter.grad is not None and not bool(torch.isfinite(parameter.grad).all()):
             return f"the gradient of {name} is not finite"
-    return "every weight, output and gradient is finite, only the loss is not"
+    return None
 
 
 def first_bad_output(model: nn.Module, images: Tensor) -> str | None:

@@ -9,51 +9,33 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import asdict, dataclass
-from functools import partial
+from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
-from convscope.compute import environment, fences
-from convscope.compute import precision as precisions
-from convscope.compute.device import keep_freed_memory, pick, place, usable_cores
+from convscope.compute import fences
+from convscope.compute.device import keep_freed_memory, pick, usable_cores
 from convscope.core import config as configs
 from convscope.core import files, records, snapshot
 from convscope.core.config import RunConfig, validated
-from convscope.core.errors import ConfigChanged, ConfigError, Diverged, NoSpace, UsageError
+from convscope.core.errors import Diverged
 from convscope.core.records import RunPaths
-from convscope.core.streams import Streams
-from convscope.data import Batches, Data, Normaliser, load_config, user_cache
+from convscope.data import Data, load_config
 from convscope.evaluate.metrics import score
 from convscope.evaluate.predict import logits
 from convscope.evaluate.runs import Card, Run, open_run
-from convscope.models import build
 
-from . import optim, signals
-from .checkpoint import KEPT, keep_best, restore, session_tensors
+from . import signals
+from .checkpoint import KEPT, keep_best
 from .diagnosis import diagnose
-from .events import Prepared, Watch, unwatched
+from .events import Watch, unwatched
 from .hooks import Checkpoints, Progress, Stopwatch, Validation, every
 from .loop import Session, train_steps
-from .preflight import Overfit, overfit_one_batch, preflight
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where things are found and put; none of it decides a number."""
-
-    root: Path = Path("runs")
-    """Results root: runs and the ledger of test openings."""
-    data_dir: Path | None = None
-    cache_dir: Path | None = None
-    allow_different: bool = False
-    """Continue although the machine, the versions or the code differ; the record says so."""
-    command: str = ""
-    """What the user typed, for the record."""
+from .preflight import Overfit, overfit_one_batch
+from .prepare import Job, Place, build_session, prepare, refuse_changed_config
 
 
 def train(
@@ -89,14 +71,20 @@ def train(
     Raises:
         UsageError, DataError, Diverged, NoSpace, Interrupted: see core/errors.py.
     """
-    place = Place(
+    place = _place(root, data_dir, cache_dir, allow_different)
+    return run(config or _config(model, data, seed, options), place, watch)
+
+
+def _place(
+    root: str | Path, data_dir: str | Path | None, cache_dir: str | Path | None, allow_different: bool
+) -> Place:
+    return Place(
         Path(root),
         Path(data_dir) if data_dir else None,
         Path(cache_dir) if cache_dir else None,
         allow_different,
         command_line(),
     )
-    return run(config or _config(model, data, seed, options), place, watch)
 
 
 def _config(
@@ -173,38 +161,30 @@ def resume(
     config = found.config.model_copy(
         update={"compute": validated(configs.ComputeConfig, changed.model_dump(), "resume")}
     )
-    place = Place(
-        Path(root),
-        Path(data_dir) if data_dir else None,
-        Path(cache_dir) if cache_dir else None,
-        allow_different,
-        command_line(),
-    )
+    place = _place(root, data_dir, cache_dir, allow_different)
     data = load_config(config.data, data_dir=place.data_dir, cache_dir=place.cache_dir)
     return _in_directory(config, data, found.root, place, watch)
 
 
 def _in_directory(config: RunConfig, data: Data, root: Path, place: Place, watch: Watch) -> Run:
     """Do what is left to do in one run's directory."""
-    paths = RunPaths(root)
+    job = Job(config, data, RunPaths(root), place, config.compute.threads or usable_cores())
     with ExitStack() as stack:
         stack.enter_context(files.held(root))
-        _refuse_changed_config(config, paths)
-        if paths.result.exists():
+        refuse_changed_config(job)
+        if job.paths.result.exists():
             return _ended(Run(root))
         keep_freed_memory()
-        threads = config.compute.threads or usable_cores()
-        stack.enter_context(fences.training_state(threads))
+        stack.enter_context(fences.training_state(job.threads))
         request = stack.enter_context(signals.noted())
-        session, card = _prepare(config, data, paths, place, watch, threads)
+        session, card = prepare(job, watch)
         try:
-            _loop(session, config, data, card, paths, request, watch)
+            _loop(session, job, card, request, watch)
         except Diverged as error:
-            records.write_json(
-                paths.result, {"status": "diverged", "step": session.step, "message": str(error)}
-            )
+            outcome = {"status": "diverged", "step": session.step, "message": str(error)}
+            records.write_json(job.paths.result, outcome)
             raise
-        _finish(session, data, card, paths)
+        _finish(session, job, card)
     return Run(root)
 
 
@@ -215,200 +195,36 @@ def _ended(found: Run) -> Run:
     return found
 
 
-def _refuse_changed_config(config: RunConfig, paths: RunPaths) -> None:
-    """What decides numbers must be what the run began with."""
-    if not paths.environment.exists():
-        return
-    began = configs.from_table(records.read_json(paths.environment)["config"], str(paths.environment))
-    changes = configs.differences(began, config)
-    if changes:
-        listed = "".join(f"\n  {change}" for change in changes)
-        raise ConfigChanged(
-            f"{paths.root} was begun with another configuration:{listed}\n"
-            f"Put config.toml back, or train the new configuration as a run of its own: "
-            f"convscope train {paths.config}"
-        )
-
-
-def _prepare(
-    config: RunConfig, data: Data, paths: RunPaths, place: Place, watch: Watch, threads: int
-) -> tuple[Session, Card]:
-    """Build the session, put it where the newest checkpoint left it, and look before leaping."""
-    device = pick(config.compute.device)
-    session, placement, card = _session(config, data, device)
-    table = _precision(session, config, paths, place)
-    session.lowered = partial(precisions.lowered, table=table)
-    marks = _environment(config, data, paths, place, threads, table, device)
-    found, refused = snapshot.newest(paths.checkpoints)
-    if found:
-        restore(session, found, paths)
-    elif paths.metrics.exists():
-        records.rewind(paths.metrics, 0)
-    _refuse_full_disk(session, paths)
-    groups = optim.groups(session.model, config.recipe)
-    watch(
-        Prepared(
-            root=paths.root,
-            config=config,
-            parameters=sum(parameter.numel() for parameter in session.model.parameters()),
-            images=(len(data.train), len(data.val), len(data.test)),
-            notes=(*data.notes, *refused, *marks),
-            decay=tuple(map(str, groups)),
-            preflight=preflight(session, placement, str(table), len(data.classes)),
-            start=session.step,
-            total=session.total,
-        )
-    )
-    return session, card
-
-
-def _session(config: RunConfig, data: Data, device: torch.device) -> tuple[Session, Any, Card]:
-    channels, height, width = data.shape
-    if height != width:
-        raise ConfigError(
-            f"The images are {width} wide and {height} high; networks here take squares. Give --size, e.g. "
-            f"--size {min(height, width)}."
-        )
-    streams = Streams(config.seed)
-    model = build(
-        config.model.name,
-        classes=len(data.classes),
-        channels=channels,
-        size=height,
-        seed=config.seed,
-        **config.model.options,
-    )
-    placement = place(model, device)
-    normalise = Normaliser(data.mean, data.std)
-    batches = Batches(
-        data.train,
-        batch_size=config.recipe.batch_size,
-        augment=config.recipe.augment if not isinstance(config.recipe.augment, str) else (),
-        normalise=normalise,
-        streams=streams,
-        device=device,
-    )
-    total = max(1, round(config.recipe.epochs * batches.per_epoch))
-    optimizer = optim.build(config.recipe, optim.groups(model, config.recipe))
-    session = Session(model, optimizer, batches, config.recipe, streams, total, lowered=_as_it_is)
-    card = Card(
-        model={"name": config.model.name, **config.model.options},
-        classes=data.classes,
-        channels=channels,
-        height=height,
-        width=width,
-        mean=data.mean,
-        std=data.std,
-        data={"kind": config.data.kind, "hash": data.hash, "size": config.data.size, "fit": config.data.fit},
-        versions={"torch": torch.__version__},
-    )
-    return session, placement, card
-
-
-def _as_it_is(model: nn.Module) -> AbstractContextManager[None]:
-    return nullcontext()
-
-
-def _precision(session: Session, config: RunConfig, paths: RunPaths, place: Place) -> precisions.Table:
-    """In what each layer computes: as in the run's record, else as this machine was measured."""
-    known = None
-    if paths.environment.exists() and not place.allow_different:
-        known = precisions.Table.model_validate(records.read_json(paths.environment)["precision"])
-    images, _ = session.batches.at(0)
-    cache = precisions.table_file(place.cache_dir or user_cache(), session.batches.device)
-    return precisions.resolve(session.model, images, config.compute.precision, cache, known)
-
-
-def _environment(
-    config: RunConfig,
-    data: Data,
-    paths: RunPaths,
-    place: Place,
-    threads: int,
-    table: precisions.Table,
-    device: torch.device,
-) -> tuple[str, ...]:
-    """Write down what this machine adds, or compare it with what the run began on.
-
-    Raises:
-        UsageError: something that bit-identity needs differs.
-    """
-    now = {
-        **environment.fingerprint(threads, table, data.hash, device),
-        "command": place.command,
-        "config": configs.as_table(config),
-    }
-    if not paths.environment.exists():
-        files.write(paths.config, configs.to_toml(config).encode())
-        records.write_json(paths.environment, {**now, "bit_exact": True, "changes": []})
-        return ()
-    began = records.read_json(paths.environment)
-    changes = environment.comparable(began, now)
-    if changes and not place.allow_different:
-        raise UsageError(
-            f"{paths.root} cannot be continued bit for bit here. {' '.join(changes)} "
-            f"Continue where it began, or accept another result with --allow-different."
-        )
-    if changes:
-        records.write_json(
-            paths.environment, {**began, "bit_exact": False, "changes": [*began["changes"], *changes]}
-        )
-        return ("Not bit-exact from here on: " + " ".join(changes),)
-    return () if began["bit_exact"] else ("Not bit-exact since an earlier continuation.",)
-
-
-def _refuse_full_disk(session: Session, paths: RunPaths) -> None:
-    """Before any work: there must be room for one checkpoint more than are kept."""
-    one = sum(tensor.nbytes for tensor in session_tensors(session).values())
-    one += sum(p.nbytes for p in session.model.parameters()) * 2  # the optimizer's state is empty at first
-    needed, free = one * (KEPT + 1), files.free_bytes(paths.root)
-    if free < needed:
-        raise NoSpace(
-            f"There are {free:,} bytes free for {paths.root}, and {needed:,} are needed for {KEPT + 1} "
-            f"checkpoints. Nothing was started; free some space or choose another place with --root."
-        )
-
-
-def _loop(
-    session: Session,
-    config: RunConfig,
-    data: Data,
-    card: Card,
-    paths: RunPaths,
-    request: signals.Request,
-    watch: Watch,
-) -> None:
-    table = asdict(card)
-    checkpoints = Checkpoints(config.compute.checkpoint_interval(), paths, table, request, watch)
-    validation = Validation(data, card.normalise, paths, table, checkpoints.stop_if_asked, watch)
-    steps = config.recipe.validation_steps(session.batches.per_epoch)
+def _loop(session: Session, job: Job, card: Card, request: signals.Request, watch: Watch) -> None:
+    interval, table = job.config.compute.checkpoint_interval(), asdict(card)
+    checkpoints = Checkpoints(interval, job.paths, table, request, watch)
+    validation = Validation(job.data, card.normalise, job.paths, table, checkpoints.stop_if_asked, watch)
+    steps = job.config.recipe.validation_steps(session.batches.per_epoch)
     train_steps(session, [Stopwatch(), checkpoints, every(steps, validation), Progress(watch)])
 
 
-def _finish(session: Session, data: Data, card: Card, paths: RunPaths) -> None:
+def _finish(session: Session, job: Job, card: Card) -> None:
     """Score what the run reports, and write the result: from here on the run has ended."""
-    history = records.read(paths.metrics)
-    last = score(logits(session.model, data.val, card.normalise), data.val.labels)
-    sample = data.train.subset(torch.arange(0, len(data.train), max(1, len(data.train) // len(data.val))))
-    train_scores = score(logits(session.model, sample, card.normalise), sample.labels)
-    keep_best(session, paths)
-    snapshot.keep_newest(paths.checkpoints, KEPT)  # tensors without a manifest that a power loss left
+    train_split, val = job.data.train, job.data.val
+    history = records.read(job.paths.metrics)
+    last = score(logits(session.model, val, card.normalise), val.labels)
+    # As many training images as there are for validation, evenly spread: enough to see a gap.
+    sample = train_split.subset(torch.arange(0, len(train_split), max(1, len(train_split) // len(val))))
+    seen = score(logits(session.model, sample, card.normalise), sample.labels)
+    keep_best(session, job.paths)
+    snapshot.keep_newest(job.paths.checkpoints, KEPT)  # tensors without a manifest that a power loss left
     best = session.best or history[-1]
     records.write_json(
-        paths.result,
+        job.paths.result,
         {
             "status": "finished",
             "steps": session.step,
             "epochs": session.epoch,
             "seconds": round(session.seconds, 3),
-            "final": last.as_table(data.classes),
+            "final": last.as_table(job.data.classes),
             "best": {key: best[key] for key in ("step", "epoch", "val_accuracy", "val_correct", "val_loss")},
-            "train_sample": {
-                "images": train_scores.images,
-                "correct": train_scores.correct,
-                "loss": train_scores.loss,
-            },
-            "diagnosis": diagnose(train_scores.accuracy, last.accuracy, history),
+            "train_sample": {"images": seen.images, "correct": seen.correct, "loss": seen.loss},
+            "diagnosis": diagnose(seen.accuracy, last.accuracy, history),
         },
     )
 
@@ -418,5 +234,5 @@ def try_one_batch(config: RunConfig, place: Place) -> Overfit:
     catalogued(config)
     data = load_config(config.data, data_dir=place.data_dir, cache_dir=place.cache_dir)
     with fences.training_state(config.compute.threads or usable_cores()):
-        session, _, _ = _session(resolve(config, data), data, pick(config.compute.device))
+        session, _, _ = build_session(resolve(config, data), data, pick(config.compute.device))
         return overfit_one_batch(session)

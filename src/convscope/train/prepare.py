@@ -1,0 +1,219 @@
+"""What stands between a configuration and its first step?
+
+Build the network, the batches and the optimizer; decide the precision; write
+down what the machine adds, or compare it with what the run began on; take up
+the newest intact checkpoint.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from convscope.compute import environment
+from convscope.compute import precision as precisions
+from convscope.compute.device import Placement, pick, place
+from convscope.core import config as configs
+from convscope.core import files, records, snapshot
+from convscope.core.config import RunConfig
+from convscope.core.errors import ConfigChanged, ConfigError, NoSpace, UsageError
+from convscope.core.records import RunPaths
+from convscope.core.streams import Streams
+from convscope.data import Batches, Data, user_cache
+from convscope.evaluate.runs import Card
+from convscope.models import build
+
+from . import optim
+from .checkpoint import KEPT, restore, session_tensors
+from .events import Prepared, Watch
+from .loop import Session
+from .preflight import preflight
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where things are found and put; none of it decides a number."""
+
+    root: Path = Path("runs")
+    """Results root: runs and the ledger of test openings."""
+    data_dir: Path | None = None
+    cache_dir: Path | None = None
+    allow_different: bool = False
+    """Continue although the machine, the versions or the code differ; the record says so."""
+    command: str = ""
+    """What the user typed, for the record."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run to be done in one directory."""
+
+    config: RunConfig
+    """Resolved: nothing is left at `auto`."""
+    data: Data
+    paths: RunPaths
+    place: Place
+    threads: int
+
+
+def prepare(job: Job, watch: Watch) -> tuple[Session, Card]:
+    """A session in the state of the newest intact checkpoint, and the card its snapshots will carry.
+
+    Raises:
+        UsageError: the run cannot be continued bit for bit here.
+        NoSpace: there is no room for its checkpoints.
+    """
+    device = pick(job.config.compute.device)
+    session, placement, card = build_session(job.config, job.data, device)
+    found, refused = snapshot.newest(job.paths.checkpoints)
+    table = _precision(session, job, begun=found is not None)
+    session.lowered = partial(precisions.lowered, table=table)
+    marks = _environment(job, table, device, begun=found is not None)
+    if found:
+        restore(session, found, job.paths)
+    elif job.paths.metrics.exists():
+        records.rewind(job.paths.metrics, 0)
+    _refuse_full_disk(session, job.paths)
+    watch(
+        Prepared(
+            root=job.paths.root,
+            config=job.config,
+            parameters=sum(parameter.numel() for parameter in session.model.parameters()),
+            images=(len(job.data.train), len(job.data.val), len(job.data.test)),
+            notes=(*job.data.notes, *refused, *marks),
+            decay=tuple(map(str, optim.groups(session.model, job.config.recipe))),
+            preflight=preflight(session, placement, str(table), len(job.data.classes)),
+            start=session.step,
+            total=session.total,
+        )
+    )
+    return session, card
+
+
+def build_session(config: RunConfig, data: Data, device: torch.device) -> tuple[Session, Placement, Card]:
+    """Everything a step needs, at step 0, in float32."""
+    card = _card(config, data)
+    streams = Streams(config.seed)
+    model = build(
+        config.model.name,
+        classes=len(data.classes),
+        channels=card.channels,
+        size=card.height,
+        seed=config.seed,
+        **config.model.options,
+    )
+    placement = place(model, device)
+    batches = Batches(
+        data.train,
+        batch_size=config.recipe.batch_size,
+        augment=() if isinstance(config.recipe.augment, str) else config.recipe.augment,
+        normalise=card.normalise,
+        streams=streams,
+        device=device,
+    )
+    total = max(1, round(config.recipe.epochs * batches.per_epoch))
+    optimizer = optim.build(config.recipe, optim.groups(model, config.recipe))
+    return Session(model, optimizer, batches, config.recipe, streams, total, _as_it_is), placement, card
+
+
+def _as_it_is(model: nn.Module) -> AbstractContextManager[None]:
+    return nullcontext()
+
+
+def _card(config: RunConfig, data: Data) -> Card:
+    channels, height, width = data.shape
+    if height != width:
+        raise ConfigError(
+            f"The images are {width} wide and {height} high; networks here take squares. Give --size, e.g. "
+            f"--size {min(height, width)}."
+        )
+    return Card(
+        model={"name": config.model.name, **config.model.options},
+        classes=data.classes,
+        channels=channels,
+        height=height,
+        width=width,
+        mean=data.mean,
+        std=data.std,
+        data={"kind": config.data.kind, "hash": data.hash, "size": config.data.size, "fit": config.data.fit},
+        versions={"torch": torch.__version__},
+    )
+
+
+def _precision(session: Session, job: Job, *, begun: bool) -> precisions.Table:
+    """In what each layer computes: as in the run's record, else as this machine was measured."""
+    known = None
+    if begun and not job.place.allow_different:
+        known = precisions.Table.model_validate(records.read_json(job.paths.environment)["precision"])
+    images, _ = session.batches.at(0)
+    cache = precisions.table_file(job.place.cache_dir or user_cache(), session.batches.device)
+    return precisions.resolve(session.model, images, job.config.compute.precision, cache, known)
+
+
+def refuse_changed_config(job: Job) -> None:
+    """What decides numbers must be what the run began with.
+
+    Raises:
+        ConfigChanged: with every field that differs.
+    """
+    if not job.paths.environment.exists():
+        return
+    record = records.read_json(job.paths.environment)
+    began = configs.from_table(record["config"], str(job.paths.environment))
+    changes = configs.differences(began, job.config)
+    if changes:
+        listed = "".join(f"\n  {change}" for change in changes)
+        raise ConfigChanged(
+            f"{job.paths.root} was begun with another configuration:{listed}\n"
+            f"Put config.toml back, or train the new configuration as a run of its own: "
+            f"convscope train {job.paths.config}"
+        )
+
+
+def _environment(job: Job, table: precisions.Table, device: torch.device, *, begun: bool) -> tuple[str, ...]:
+    """Write down what this machine adds, or compare it with what the run began on.
+
+    A run without a checkpoint has nothing to continue: it begins anew, here.
+
+    Raises:
+        UsageError: something that bit-identity needs differs.
+    """
+    now: dict[str, Any] = {
+        **environment.fingerprint(job.threads, table, job.data.hash, device),
+        "command": job.place.command,
+        "config": configs.as_table(job.config),
+    }
+    if not begun:
+        files.write(job.paths.config, configs.to_toml(job.config).encode())
+        records.write_json(job.paths.environment, {**now, "bit_exact": True, "changes": []})
+        return ()
+    began = records.read_json(job.paths.environment)
+    changes = environment.comparable(began, now)
+    if changes and not job.place.allow_different:
+        raise UsageError(
+            f"{job.paths.root} cannot be continued bit for bit here. {' '.join(changes)} "
+            f"Continue where it began, or accept another result with --allow-different."
+        )
+    if changes:
+        record = {**began, "bit_exact": False, "changes": [*began["changes"], *changes]}
+        records.write_json(job.paths.environment, record)
+        return ("Not bit-exact from here on: " + " ".join(changes),)
+    return () if began["bit_exact"] else ("Not bit-exact since an earlier continuation.",)
+
+
+def _refuse_full_disk(session: Session, paths: RunPaths) -> None:
+    """Before any work: there must be room for one checkpoint more than are kept."""
+    one = sum(tensor.nbytes for tensor in session_tensors(session).values())
+    one += sum(p.nbytes for p in session.model.parameters()) * 2  # the optimizer's state is empty at first
+    needed, free = one * (KEPT + 1), files.free_bytes(paths.root)
+    if free < needed:
+        raise NoSpace(
+            f"There are {free:,} bytes free for {paths.root}, and {needed:,} are needed for {KEPT + 1} "
+            f"checkpoints. Nothing was started; free some space or choose another place with --root."
+        )
