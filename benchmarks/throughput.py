@@ -45,6 +45,7 @@ from convscope.data import Data
 from convscope.models import build
 from convscope.train import run
 from convscope.train.loop import Session, take_step
+from convscope.train.prepare import build_session
 
 MODELS = ("resnet20", "simplenn")
 PEERS = ("convscope", "DataLoader, 0 workers", "DataLoader, 2 workers")
@@ -103,7 +104,7 @@ def our_step(task: Task, data: Data) -> Step:
     }
     keep_freed_memory()  # as `convscope train` does; in this process only, so it helps no peer
     config = run.resolve(configs.from_table(table, "benchmark"), data)
-    session, _, _ = run._session(config, data, pick("cpu"))
+    session, _, _ = build_session(config, data, pick("cpu"))
     example, _ = session.batches.at(0)
     found = precision.resolve(session.model, example, "auto")
     session.lowered = partial(precision.lowered, table=found)

@@ -157,13 +157,13 @@ def test_where_the_parts_of_a_run_lie() -> None:
     }
 
 
-def test_a_claim_says_everything_in_one_line() -> None:
+def test_a_claim_says_everything_in_two_lines() -> None:
     claim = Claim(
         what="lenet5 on digits, accuracy of the best weights", value=0.98765, low=0.9712, high=0.99481,
         interval="Wilson 95 %", n="359 images, 1 seed", split="validation", device="cpu", commit="0123abc",
         command="convscope train",
     )  # fmt: skip
     assert str(claim) == (
-        "lenet5 on digits, accuracy of the best weights: 98.77% [97.12%, 99.48%] Wilson 95 %, n = 359 images, 1 "
-        "seed, validation split, cpu, commit 0123abc: convscope train"
+        "lenet5 on digits, accuracy of the best weights: 98.77% [97.12%, 99.48%] (Wilson 95 %, n = 359 images, "
+        "1 seed, validation split)\n  cpu, commit 0123abc: convscope train"
     )

@@ -115,3 +115,16 @@ def test_a_missing_set_says_where_it_was_looked_for_and_how_to_get_it(tmp_path, 
     assert f"--data-dir ({tmp_path})" in text
     assert "$CONVSCOPE_DATA (not given)" in text
     assert str(tmp_path / "cache") in text
+
+
+def test_remembered_statistics_are_those_computed_and_belong_to_one_split(tmp_path) -> None:
+    raw = numbered()
+    first = split(raw, DataConfig(), tmp_path)
+    assert (first.mean, first.std) == (split(raw, DataConfig()).mean, split(raw, DataConfig()).std)
+    again = split(raw, DataConfig(), tmp_path)
+    assert (again.mean, again.std) == (first.mean, first.std)
+    other = split(raw, DataConfig(split_seed=5), tmp_path)
+    assert other.mean != first.mean
+    for kept in (tmp_path / "statistics").iterdir():
+        kept.write_text("{}")
+    assert split(raw, DataConfig(), tmp_path).mean == first.mean

@@ -21,6 +21,15 @@ def test_kaiming_equals_torchs_with_fan_out() -> None:
     torch.testing.assert_close(ours.weight.detach(), theirs, rtol=1e-6, atol=0)
 
 
+def test_kaiming_of_a_linear_layer_equals_torchs_with_fan_in() -> None:
+    ours, theirs = nn.Linear(50, 7), torch.empty(7, 50)
+    with seeded(1):
+        kaiming(ours)
+    with seeded(1):
+        nn.init.kaiming_normal_(theirs, mode="fan_in", nonlinearity="relu")
+    torch.testing.assert_close(ours.weight.detach(), theirs, rtol=1e-6, atol=0)
+
+
 @pytest.mark.parametrize("layer", [nn.Conv2d(5, 7, 3), nn.Linear(11, 4)])
 def test_xavier_equals_torchs(layer: nn.Module) -> None:
     theirs = torch.empty_like(layer.weight)

@@ -1,5 +1,6 @@
 """Residual networks against a slow version that overwrites nothing, and counts worked out by hand."""
 
+import math
 from typing import Any
 
 import pytest
@@ -271,4 +272,12 @@ def test_dropout_acts_before_the_classifier_only() -> None:
 def test_kaiming_is_the_default() -> None:
     net = build("resnet20", classes=10)
     assert net.layer1[0].conv1.weight.std().item() == pytest.approx((2 / 144) ** 0.5, rel=0.05)
-    assert net.fc.bias.tolist() == [0] * 10
+    # No ReLU follows the classifier: it keeps torch's bound of 1/sqrt(64), and the first loss is near ln 10.
+    assert 0.12 < net.fc.weight.abs().max().item() <= 1 / 8
+
+
+def test_the_first_loss_is_near_ln_k() -> None:
+    net = build("resnet20", classes=10)
+    images = torch.randn(64, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    loss = torch.nn.functional.cross_entropy(net(images), torch.arange(64) % 10).item()
+    assert abs(loss - math.log(10)) < 0.5

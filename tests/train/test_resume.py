@@ -251,7 +251,7 @@ def test_rate_momentum_and_images_are_equal_at_every_step(tmp_path: Path, epochs
     def steps(root: Path, deaths: Iterator[int]) -> list[dict[str, Any]]:
         made: list[dict[str, Any]] = []
         for death in deaths:
-            with pytest.MonkeyPatch.context() as patch, tiny.traced(made.append):
+            with tiny.traced(made.append), pytest.MonkeyPatch.context() as patch:
                 die_before_step(death, patch)
                 try:
                     tiny.go(root, "muon", epochs=epochs)

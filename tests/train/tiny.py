@@ -27,7 +27,7 @@ from convscope.core.config import RunConfig, from_table
 from convscope.core.errors import ConvscopeError
 from convscope.core.records import RunPaths
 from convscope.evaluate.runs import Run
-from convscope.train import loop, preflight, run
+from convscope.train import loop, preflight, prepare, run
 from convscope.train.events import Watch, unwatched
 
 AUGMENT = [{"name": "crop", "padding": 2}, {"name": "flip"}]
@@ -66,7 +66,7 @@ def config(net: str = "lenet", seed: int = 3, **changes: Any) -> RunConfig:
 def go(root: Path, net: str = "lenet", *, watch: Watch = unwatched, **changes: Any) -> Run:
     """Start or continue the tiny run below `root`."""
     allow = changes.pop("allow_different", False)
-    place = run.Place(root, cache_dir=root / "cache", command="tiny", allow_different=allow)
+    place = prepare.Place(root, cache_dir=root / "cache", command="tiny", allow_different=allow)
     return run.run(config(net, **changes), place, watch)
 
 

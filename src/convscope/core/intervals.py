@@ -30,7 +30,10 @@ def wilson(successes: int, trials: int, confidence: float = 0.95) -> tuple[float
     centre = share + z * z / (2 * trials)
     spread = z * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
     scale = 1 + z * z / trials
-    return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
+    # The ends are exact there; rounding would leave 3e-17 as the lower bound of 0 of 5.
+    low = (centre - spread) / scale if successes > 0 else 0.0
+    high = (centre + spread) / scale if successes < trials else 1.0
+    return low, high
 
 
 def student(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:

@@ -167,6 +167,7 @@ class Claim:
 
     def __str__(self) -> str:
         return (
-            f"{self.what}: {self.value:.2%} [{self.low:.2%}, {self.high:.2%}] {self.interval}, n = {self.n}, "
-            f"{self.split} split, {self.device}, commit {self.commit}: {self.command}"
+            f"{self.what}: {self.value:.2%} [{self.low:.2%}, {self.high:.2%}] "
+            f"({self.interval}, n = {self.n}, {self.split} split)\n"
+            f"  {self.device}, commit {self.commit}: {self.command}"
         )

@@ -16,7 +16,7 @@ from convscope.core import catalog
 from convscope.core.config import DataConfig, validated
 from convscope.core.streams import Streams
 
-from .batches import Batches, Normaliser, statistics
+from .batches import Batches, Normaliser, remembered_statistics, statistics
 from .find import user_cache
 from .images import Data, ImageSet, Raw, Request, Sealed, image_set
 from .splits import stratified
@@ -76,7 +76,8 @@ def load_config(
     download: bool = True,
 ) -> Data:
     """`load` for a configuration that exists already."""
-    return split(read_source(config, data_dir=data_dir, cache_dir=cache_dir, download=download), config)
+    raw = read_source(config, data_dir=data_dir, cache_dir=cache_dir, download=download)
+    return split(raw, config, Path(cache_dir) if cache_dir else user_cache())
 
 
 def read_source(
@@ -108,8 +109,14 @@ def whereabouts(name: str, data_dir: str | Path | None = None) -> Path | None:
     return found
 
 
-def split(raw: Raw, config: DataConfig) -> Data:
-    """Seal the test split, draw validation by class, and take the statistics of what is left."""
+def split(raw: Raw, config: DataConfig, cache: Path | None = None) -> Data:
+    """Seal the test split, draw validation by class, and take the statistics of what is left.
+
+    Args:
+        raw: a source as it is.
+        config: shares and seed of the split.
+        cache: where statistics are remembered; absent: they are computed.
+    """
     streams = Streams(config.split_seed)
     everything = image_set(raw.train, raw.classes)
     labels = np.asarray(raw.train.labels)
@@ -129,7 +136,7 @@ def split(raw: Raw, config: DataConfig) -> Data:
     else:
         val = image_set(raw.val, raw.classes)
     train = everything.subset(torch.from_numpy(remaining))
-    mean, std = statistics(train)
+    mean, std = remembered_statistics(train, raw.hash, cache) if cache else statistics(train)
     return Data(
         name=raw.name,
         classes=raw.classes,

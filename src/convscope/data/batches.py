@@ -8,16 +8,20 @@ and normalising 128 CIFAR images takes 2 ms on one core (benchmarks/throughput.p
     N  images of the split      n  images of the batch      C  channels      H, W  pixels
 """
 
+import contextlib
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from convscope.core import catalog
+from convscope.core import catalog, files
 from convscope.core.config import Choice
-from convscope.core.errors import ConfigError
+from convscope.core.errors import ConfigError, NoSpace
 from convscope.core.streams import Streams
 
 from .images import ImageSet
@@ -64,6 +68,28 @@ def statistics(images: ImageSet) -> tuple[tuple[float, ...], tuple[float, ...]]:
         tuple((mean / 255).tolist()),
         tuple(torch.where(std > 0, std / 255, torch.ones_like(std)).tolist()),
     )
+
+
+def remembered_statistics(
+    images: ImageSet, data_hash: str, cache: Path
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """`statistics`, kept in the cache: 0.4 s for CIFAR-10 otherwise, twice what loading it takes.
+
+    Args:
+        images: a split.
+        data_hash: content hash of the whole source; with the rows it decides the result.
+        cache: folder; where it cannot be written, nothing is kept.
+    """
+    key = hashlib.sha256(data_hash.encode() + images.rows.numpy().tobytes()).hexdigest()
+    path = cache / "statistics" / f"{key[:32]}.json"
+    try:
+        kept = json.loads(path.read_bytes())
+        return tuple(kept["mean"]), tuple(kept["std"])
+    except (OSError, ValueError, KeyError, TypeError):
+        mean, std = statistics(images)
+    with contextlib.suppress(OSError, NoSpace):
+        files.write(path, json.dumps({"mean": mean, "std": std}).encode())
+    return mean, std
 
 
 class Batches:

@@ -206,7 +206,7 @@ class Run:
             interval="Wilson 95 %",
             n=f"{scores.images} images, 1 seed",
             split=split,
-            device=f"{environment['machine']['processor']}, {environment['threads']} threads",
+            device=f"{environment['machine']['processor']}, {environment['threads']} thread{'s' * (environment['threads'] > 1)}",
             commit=_short(environment["commit"]),
             command=environment["command"],
         )

@@ -41,7 +41,7 @@ class Progressed:
     total: int
     epoch: float
     images_per_s: float
-    """Over the last steps, without validation."""
+    """A moving average; validation and checkpoints are included."""
     remaining_s: float
 
 

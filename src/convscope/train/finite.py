@@ -35,20 +35,18 @@ def stop_unless_finite(session: Session, loss: float, images: Tensor) -> None:
     weights = [parameter.detach() for parameter in session.model.parameters()]
     gradients = [p.grad for p in session.model.parameters() if p.grad is not None]
     norm = float(torch.nn.utils.get_total_norm([*weights, *gradients], foreach=True))
-    if math.isfinite(loss) and math.isfinite(norm):
+    # The sum of squares overflows from 2e19 on, which is no fault yet.
+    finite = math.isfinite(norm) or all(bool(torch.isfinite(t).all()) for t in (*weights, *gradients))
+    if math.isfinite(loss) and finite:
         return
-    culprit = _culprit(session.model, images)
-    if culprit is None and math.isfinite(loss):
-        return  # only the sum of squares has overflowed, as it does from 2e19 on
     raise Diverged(
-        f"Step {session.step} (epoch {session.epoch:.2f}): the loss is {loss:g}; "
-        f"{culprit or 'every weight, output and gradient is finite, only the loss is not'}. "
+        f"Step {session.step} (epoch {session.epoch:.2f}): the loss is {loss:g}; {_culprit(session.model, images)}. "
         f"The learning rate is {session.rate():g}. Nothing that is not finite was written. "
         f"Try a smaller --lr, a longer --warmup, or --model.norm batch."
     )
 
 
-def _culprit(model: nn.Module, images: Tensor) -> str | None:
+def _culprit(model: nn.Module, images: Tensor) -> str:
     """The first thing that is not finite: a weight, a layer's output, or a gradient."""
     for name, parameter in model.named_parameters():
         if not bool(torch.isfinite(parameter).all()):
@@ -59,7 +57,7 @@ def _culprit(model: nn.Module, images: Tensor) -> str | None:
     for name, parameter in model.named_parameters():
         if parameter.grad is not None and not bool(torch.isfinite(parameter.grad).all()):
             return f"the gradient of {name} is not finite"
-    return None
+    return "every weight, output and gradient is finite, only the loss is not"
 
 
 def first_bad_output(model: nn.Module, images: Tensor) -> str | None:
