@@ -49,7 +49,7 @@ def test_an_end_that_is_not_zero(name: str) -> None:
 
 
 @pytest.mark.parametrize(("rise", "start", "end"), [(0.3, 0.04, 4e-6), (0.5, 0.1, 0.01), (0.1, 0.04, 1e-3)])
-@pytest.mark.parametrize("total", [10, 90, 101])
+@pytest.mark.parametrize("total", [11, 90, 101])
 def test_one_cycle_is_torchs(total: int, rise: float, start: float, end: float) -> None:
     weight = torch.nn.Parameter(torch.zeros(1))
     optimizer = torch.optim.SGD([weight], lr=0.2, momentum=0.9)

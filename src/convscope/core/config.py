@@ -193,7 +193,7 @@ class ComputeConfig(_Frozen):
     """auto, cpu, cuda, cuda:1, mps ..."""
 
     threads: int = Field(0, ge=0)
-    """CPU threads; 0 is all cores this process may use."""
+    """CPU threads; 0 is all cores this process may use, or one where a step is too small to share."""
 
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """auto: bfloat16 where this machine was found to compute it right and at least 10 % faster."""

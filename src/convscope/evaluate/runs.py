@@ -198,6 +198,7 @@ class Run:
         """The accuracy of one set of predictions as something that may be shown."""
         low, high = wilson(scores.correct, scores.images)
         environment = self.environment
+        threads = environment["threads"]
         return Claim(
             what=f"{self.config.model.name} on {self.config.data.kind}, accuracy of the {weights} weights",
             value=scores.accuracy,
@@ -206,7 +207,7 @@ class Run:
             interval="Wilson 95 %",
             n=f"{scores.images} images, 1 seed",
             split=split,
-            device=f"{environment['machine']['processor']}, {environment['threads']} thread{'s' * (environment['threads'] > 1)}",
+            device=f"{environment['machine']['processor']}, {threads} thread{'s' if threads > 1 else ''}",
             commit=_short(environment["commit"]),
             command=environment["command"],
         )

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from convscope.compute import fences
-from convscope.compute.device import keep_freed_memory, pick, usable_cores
+from convscope.compute.device import keep_freed_memory, pick
 from convscope.core import config as configs
 from convscope.core import files, records, snapshot
 from convscope.core.config import RunConfig, validated
@@ -35,7 +35,7 @@ from .events import Watch, unwatched
 from .hooks import Checkpoints, Progress, Stopwatch, Validation, every
 from .loop import Session, train_steps
 from .preflight import Overfit, overfit_one_batch
-from .prepare import Job, Place, build_session, prepare, refuse_changed_config
+from .prepare import Job, Place, build_session, prepare, refuse_changed_config, threads_for
 
 
 def train(
@@ -168,7 +168,7 @@ def resume(
 
 def _in_directory(config: RunConfig, data: Data, root: Path, place: Place, watch: Watch) -> Run:
     """Do what is left to do in one run's directory."""
-    job = Job(config, data, RunPaths(root), place, config.compute.threads or usable_cores())
+    job = Job(config, data, RunPaths(root), place, threads_for(config, data))
     with ExitStack() as stack:
         stack.enter_context(files.held(root))
         refuse_changed_config(job)
@@ -233,6 +233,6 @@ def try_one_batch(config: RunConfig, place: Place) -> Overfit:
     """Whether the configured network can learn one batch by heart; nothing is written."""
     catalogued(config)
     data = load_config(config.data, data_dir=place.data_dir, cache_dir=place.cache_dir)
-    with fences.training_state(config.compute.threads or usable_cores()):
+    with fences.training_state(threads_for(config, data)):
         session, _, _ = build_session(resolve(config, data), data, pick(config.compute.device))
         return overfit_one_batch(session)
