@@ -152,6 +152,20 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(command, tmp_p
     assert "resumed    at step 9 of 10" in watched
 
 
+def test_checkpoints_without_their_record_are_not_continued(command, tmp_path) -> None:
+    words = ["train", "lenet5", "synthetic", *TINY, "--root", tmp_path]
+    assert command(*words)[0] == 0
+    root = next(tmp_path.glob("*/seed-0"))
+    (root / "result.json").unlink()
+    (root / "environment.json").unlink()
+    assert command(*words) == (
+        3,
+        "",
+        f"convscope: {root} has checkpoints but no environment.json, so nobody knows what they continue. "
+        "Put the file back, or remove the directory to begin anew.\n",
+    )
+
+
 def test_an_edited_configuration_is_refused_field_by_field(command, tmp_path) -> None:
     words = ["train", "lenet5", "synthetic", *TINY, "--root", tmp_path]
     assert command(*words)[0] == 0

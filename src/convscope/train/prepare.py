@@ -23,7 +23,7 @@ from convscope.compute.selftest import layer_shapes
 from convscope.core import config as configs
 from convscope.core import files, records, snapshot
 from convscope.core.config import RunConfig
-from convscope.core.errors import ConfigChanged, ConfigError, NoSpace, UsageError
+from convscope.core.errors import ConfigChanged, ConfigError, DamagedFile, NoSpace, UsageError
 from convscope.core.records import RunPaths
 from convscope.core.streams import Streams
 from convscope.data import Batches, Data, user_cache
@@ -74,10 +74,16 @@ def prepare(job: Job, watch: Watch) -> tuple[Session, Card]:
     Raises:
         UsageError: the run cannot be continued bit for bit here.
         NoSpace: there is no room for its checkpoints.
+        DamagedFile: checkpoints without the record of what they belong to.
     """
     device = pick(job.config.compute.device)
     session, placement, card = build_session(job.config, job.data, device)
     found, refused = snapshot.newest(job.paths.checkpoints)
+    if found and not job.paths.environment.exists():
+        raise DamagedFile(
+            f"{job.paths.root} has checkpoints but no environment.json, so nobody knows what they continue. "
+            f"Put the file back, or remove the directory to begin anew."
+        )
     table = _precision(session, job, begun=found is not None)
     session.lowered = partial(precisions.lowered, table=table)
     marks = _environment(job, table, device, begun=found is not None)
