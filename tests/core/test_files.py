@@ -132,7 +132,7 @@ def test_the_name_of_a_new_file_of_lines_is_synced_once(trace: list[str], tmp_pa
     "act",
     [
         lambda path: files.append(path, "line"),
-        lambda path: files.make_directory(path),
+        files.make_directory,
         lambda path: files.held(path).__enter__(),
     ],
     ids=["append", "make_directory", "held"],

@@ -128,7 +128,7 @@ def test_the_sentences(folder: Path) -> None:
     manifest, tensors = folder / "step-00000010.json", folder / "step-00000010.safetensors"
     content = json.loads(manifest.read_text())
     cases: list[tuple[Callable[[], object], str]] = [
-        (lambda: tensors.unlink(), f"{tensors} cannot be read: No such file or directory."),
+        (tensors.unlink, f"{tensors} cannot be read: No such file or directory."),
         (lambda: manifest.write_text("[]"), f"{manifest} is not a snapshot's manifest (TypeError)."),
         (lambda: manifest.write_text("{"), f"{manifest} is not a snapshot's manifest (JSONDecodeError)."),
         (lambda: manifest.write_text("{}"), f"{manifest} is not a snapshot's manifest (KeyError)."),

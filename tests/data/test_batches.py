@@ -61,7 +61,7 @@ def test_sizes_of_batches(images: int, size: int) -> None:
         (3, 4, [3]),
         (1, 4, [1]),
         (5, 4, [5]),
-        (3, 1, [1, 2]),
+        (3, 1, [1, 1, 1]),
     ],
 )
 def test_sizes_by_hand(images: int, size: int, expected: list[int]) -> None:

@@ -56,7 +56,14 @@ def test_by_hand() -> None:
     )
     assert found.loss == pytest.approx(expected, rel=1e-12)
     assert found.interval() == wilson(2, 3)
-    assert found.as_table()["class_correct"] == (1, 0, 1)
+    table = found.as_table(("a", "b", "c"))
+    assert table["classes"] == {
+        "a": {"images": 1, "correct": 1},
+        "b": {"images": 1, "correct": 0},
+        "c": {"images": 1, "correct": 1},
+    }
+    assert table["accuracy"] == 2 / 3
+    assert Scores.from_table(table) == found
 
 
 def test_a_class_without_images_has_no_accuracy() -> None:

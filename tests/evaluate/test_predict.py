@@ -110,7 +110,7 @@ def test_bad_images_are_named(run: Run, tmp_path: Path) -> None:
     (tmp_path / "bad.png").write_bytes(b"")
     with pytest.raises(BadImages) as error:
         predict(run, tmp_path)
-    assert list(error.value.problems) == ["bad.png"]
+    assert list(error.value.problems) == [str(tmp_path / "bad.png")]
     assert str(error.value).endswith("\nLeave these files out to predict the rest.")
 
 

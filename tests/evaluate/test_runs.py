@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from convscope.core import records, snapshot
+from convscope.core.config import DataConfig
 from convscope.core.errors import ClassMismatch, ConfigError, DamagedFile, DataMissing
-from convscope.data import load
+from convscope.data import load_config
 from convscope.evaluate.runs import Card, Run, load_tensors, model_tensors, open_run, plain_name
 from convscope.evaluate.scoring import evaluate
 from convscope.models import build
@@ -64,6 +65,7 @@ def test_weights_load_whatever_wrapped_them(saved: str, loaded: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 def test_the_wrappers_are_those_of_torch() -> None:
     """The stand-ins above name their inside as the real ones do."""
     model = network()
@@ -191,7 +193,8 @@ def test_a_card_that_is_not_complete() -> None:
 def test_data_with_other_classes_are_refused(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     from convscope.evaluate import runs
 
-    other = load("synthetic", images=100, size=28, classes=5)
+    options = {"images": 100, "size": 28, "classes": 5}
+    other = load_config(DataConfig(source="synthetic", options=options))
     monkeypatch.setattr(runs, "load_config", lambda config, **where: other)
     with pytest.raises(ClassMismatch) as error:
         run.data()

@@ -269,8 +269,8 @@ def check_full_disk(root: Path, number: int, straight: dict[str, str]) -> None:
 def test_a_full_disk_at_some_writes(
     straight: dict[str, str], traced: list[tuple[str, str]], tmp_path: Path
 ) -> None:
-    """E1: at every twelfth write."""
-    for number in range(0, writes(traced), 12):
+    """E1: at every sixteenth write."""
+    for number in range(0, writes(traced), 16):
         check_full_disk(tmp_path / f"{number}", number, straight)
 
 

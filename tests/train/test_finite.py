@@ -245,7 +245,7 @@ def test_images_with_little_in_them(tmp_path: Path, name: str) -> None:
         found = tiny.go(
             tmp_path / "runs", data=data, epochs=1, checkpoint_every="9 steps", validate_every="1 epoch"
         )
-    except (tiny.ConvscopeError,) as refusal:
+    except tiny.ConvscopeError as refusal:
         assert name == "one class"
         assert "class" in str(refusal) and str(refusal).endswith(".")
         return

@@ -15,7 +15,7 @@ from convscope.core.errors import RunBusy
 def test_of_many_simultaneous_starts_one_trains(nursery: tiny.Nursery, tmp_path: Path, count: int) -> None:
     """The others end with exit code 2 and say which process holds the run."""
     root = tmp_path / "run"
-    pids = [nursery.start(root, epochs=40, checkpoint_every="1000 steps") for _ in range(count)]
+    pids = [nursery.start(root, epochs=15, checkpoint_every="1000 steps") for _ in range(count)]
     codes = {pid: nursery.wait(pid) for pid in pids[1:]} | {pids[0]: nursery.wait(pids[0])}
     (winner,) = [pid for pid, code in codes.items() if code == 0]
     for pid in codes.keys() - {winner}:
@@ -27,7 +27,7 @@ def test_of_many_simultaneous_starts_one_trains(nursery: tiny.Nursery, tmp_path:
             for holder in (winner, "(unknown)")
         }
     made = [record["step"] for record in tiny.log(root)]
-    assert made == list(range(9 * 40))
+    assert made == list(range(9 * 15))
 
 
 @pytest.mark.usefixtures("cheap")

@@ -40,9 +40,9 @@ def stop_unless_finite(session: Session, loss: float, images: Tensor) -> None:
     if math.isfinite(loss) and finite:
         return
     raise Diverged(
-        f"Step {session.step} (epoch {session.epoch:.2f}): the loss is {loss:g}; {_culprit(session.model, images)}. "
-        f"The learning rate is {session.rate():g}. Nothing that is not finite was written. "
-        f"Try a smaller --lr, a longer --warmup, or --model.norm batch."
+        f"Step {session.step} (epoch {session.epoch:.2f}): the loss is {loss:g}; "
+        f"{_culprit(session.model, images)}. The learning rate is {session.rate():g}. "
+        f"Nothing that is not finite was written. Try a smaller --lr, a longer --warmup, or --model.norm batch."
     )
 
 
