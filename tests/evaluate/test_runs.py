@@ -232,3 +232,18 @@ def test_opening_leaves_the_directory_as_it_was(run: Run) -> None:
     evaluate(found, split="train", weights="last")
     assert content() == before
     assert records.read(found.paths.metrics) and snapshot.manifests(found.paths.best)
+
+
+def test_names_that_differ_only_by_a_wrappers_prefix_are_refused() -> None:
+    class Twins(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.zeros(2))
+            self.module = nn.Linear(2, 2, bias=False)
+
+    with pytest.raises(ConfigError) as caught:
+        model_tensors(Twins())
+    assert str(caught.value) == (
+        "Some parameters of the network differ only by a part called 'module' or '_orig_mod' in their "
+        "names, which are the names of torch's wrappers. Rename that part of the network."
+    )

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from convscope.core import config as configs
 from convscope.core import records, snapshot
 from convscope.core.config import RunConfig
-from convscope.core.errors import ClassMismatch, DamagedFile, DataMissing
+from convscope.core.errors import ClassMismatch, ConfigError, DamagedFile, DataMissing
 from convscope.core.intervals import wilson
 from convscope.core.records import Claim, Record, RunPaths
 from convscope.data import Data, Normaliser, load_config
@@ -82,8 +82,19 @@ class Card:
 
 
 def model_tensors(model: nn.Module) -> dict[str, Tensor]:
-    """Weights and buffers by plain name: wrappers of compiling and of parallel training leave no trace."""
-    return {plain_name(name): tensor for name, tensor in model.state_dict().items()}
+    """Weights and buffers by plain name: wrappers of compiling and of parallel training leave no trace.
+
+    Raises:
+        ConfigError: two names become one without the wrappers' prefixes.
+    """
+    state = model.state_dict()
+    found = {plain_name(name): tensor for name, tensor in state.items()}
+    if len(found) < len(state):
+        raise ConfigError(
+            "Some parameters of the network differ only by a part called 'module' or '_orig_mod' in their "
+            "names, which are the names of torch's wrappers. Rename that part of the network."
+        )
+    return found
 
 
 def plain_name(name: str) -> str:
