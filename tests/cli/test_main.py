@@ -105,7 +105,7 @@ def test_a_file_with_an_unknown_key(command, tmp_path) -> None:
     assert (code, told) == (
         2,
         f"convscope: {file}: recipe.epocs is not known. Did you mean 'epochs'? Known: augment, batch_size, decay, "
-        "epochs, loss, lr, optimizer, schedule, validate_every, warmup, weight_decay.\n",
+        "epochs, loss, lr, optimizer, progressive, schedule, validate_every, warmup, weight_decay.\n",
     )
 
 

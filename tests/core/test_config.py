@@ -140,7 +140,7 @@ def test_an_option_that_is_added_later_renames_nothing_while_it_is_off(
             {"recipe": {"epoch": 3}},
             ConfigError,
             "f: recipe.epoch is not known. Did you mean 'epochs'? Known: augment, batch_size, decay, epochs, loss, "
-            "lr, optimizer, schedule, validate_every, warmup, weight_decay.",
+            "lr, optimizer, progressive, schedule, validate_every, warmup, weight_decay.",
         ),
         (
             {"sede": 3},

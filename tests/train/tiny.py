@@ -187,6 +187,18 @@ class Crash(BaseException):
     """The process dies here; nothing may catch it."""
 
 
+def crash_after(steps: int) -> Callable[[dict[str, Any]], None]:
+    """For `traced`: die when this process has made so many steps and begins another."""
+    made: list[int] = []
+
+    def note(record: dict[str, Any]) -> None:
+        if len(made) == steps:
+            raise Crash(f"{steps} steps")
+        made.append(record["step"])
+
+    return note
+
+
 def crash_at(number: int) -> Callable[[str, Path], None]:
     """Die before the operation of that number, counted from 0."""
     seen = 0

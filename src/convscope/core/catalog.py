@@ -195,7 +195,7 @@ def _list(kind: str, package: str, *lines: tuple[Any, ...]) -> None:
 
 # The default recipes were measured in results/foundation.md.
 _SMALL = {"epochs": 20.0, "batch_size": 64, "lr": 0.02}
-_RESIDUAL = {"epochs": 22.0, "batch_size": 128, "lr": 0.06, "optimizer": "muon"}
+_RESIDUAL = {"epochs": 22.0, "batch_size": 128, "lr": 0.06, "optimizer": "muon", "progressive": 0.6}
 _CIFAR_RESNET = "He, Zhang, Ren, Sun (2016), section 4.2; S1.49"
 
 _list(

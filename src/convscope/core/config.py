@@ -18,7 +18,7 @@ import json
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import tomli_w
 from pydantic import (
@@ -162,6 +162,9 @@ class Recipe(_Frozen):
 
     augment: tuple[Choice, ...] | Literal["auto", "none"] = "auto"
     """Changes to each training image, in order; auto: what suits the data (no mirroring of digits)."""
+
+    progressive: Annotated[float, Field(ge=0, lt=1), Off(0.0)] = 0.0
+    """Share of the run, from its start, in which images are shown at 3/4 of their height and width; 0 is off."""
 
     validate_every: str = "1 epoch"
     """When to measure on the validation split: `1 epoch`, `0.5 epochs`, `40 steps`."""

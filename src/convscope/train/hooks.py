@@ -164,7 +164,8 @@ class Progress:
 
     def __init__(self, watch: Watch, interval_s: float = 0.25) -> None:
         self.watch, self.interval_s = watch, interval_s
-        self._at, self._step, self._rate = time.monotonic(), -1, 0.0
+        self._at, self._step = time.monotonic(), -1
+        self._rate = 0.0  # full-size steps per second
 
     def __call__(self, session: Session) -> None:
         """Report if enough time has passed."""
@@ -175,12 +176,12 @@ class Progress:
         passed = now - self._at
         if passed < self.interval_s and session.step < session.total:
             return
-        steps = session.step - self._step
+        steps, work = session.step - self._step, session.work(self._step, session.step)
         self._at, self._step = now, session.step
         if not steps or passed <= 0:
             return
-        images = steps * session.recipe.batch_size / passed
         # A moving average: one slow step must not throw the estimate.
-        self._rate = images if self._rate == 0 else 0.8 * self._rate + 0.2 * images
-        left = (session.total - session.step) * session.recipe.batch_size / self._rate
-        self.watch(Progressed(session.step, session.total, session.epoch, self._rate, left))
+        self._rate = work / passed if self._rate == 0 else 0.8 * self._rate + 0.2 * work / passed
+        images = self._rate * steps / work * session.recipe.batch_size
+        left = session.work(session.step, session.total) / self._rate
+        self.watch(Progressed(session.step, session.total, session.epoch, images, left))

@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from convscope.compute import fences
 from convscope.core import catalog
@@ -71,6 +72,21 @@ class Session:
         """Epochs completed, as a fraction."""
         return self.step / self.batches.per_epoch
 
+    @property
+    def small_until(self) -> int:
+        """The first step whose images have their full size."""
+        return round(self.recipe.progressive * self.total)
+
+    def batch(self, step: int) -> tuple[Tensor, Tensor]:
+        """What the network learns from at a step: input (n, C, H, W) and labels (n,)."""
+        images, labels = self.batches.at(step)
+        return (shrunk(images) if step < self.small_until else images), labels
+
+    def work(self, first: int, last: int) -> float:
+        """The cost of the steps from `first` up to `last`, in steps at full size; a small one costs 9/16."""
+        small = max(0, min(last, self.small_until) - first)
+        return last - first - small * (1 - 9 / 16)
+
     def rate(self) -> float:
         """The learning rate of the coming step."""
         return schedule.rate(self.recipe, self.step, self.total, self.batches.per_epoch)
@@ -96,7 +112,7 @@ def take_step(session: Session) -> None:
         Diverged: the loss or a gradient is not finite; the weights are as they were before the step.
     """
     model, optimizer = session.model, session.optimizer
-    images, labels = session.batches.at(session.step)
+    images, labels = session.batch(session.step)
     set_rate(optimizer, session.rate())
     fences.reseed(session.streams.torch_seed("dropout", session.step))
     model.train()
@@ -110,6 +126,16 @@ def take_step(session: Session) -> None:
     optimizer.step()
     session.tally.add(logits.detach(), labels, value)
     session.step += 1
+
+
+def shrunk(images: Tensor) -> Tensor:
+    """Images at 3/4 of their height and width, at 9/16 of the cost: (n, C, H, W) -> (n, C, 3H/4, 3W/4).
+
+    A network that averages over the map learns from them what it needs at full size too, but for the
+    finest detail, so a run may begin with them (progressive resizing).
+    """
+    size = tuple(3 * side // 4 for side in images.shape[-2:])
+    return F.interpolate(images, size, mode="bilinear", antialias=True)
 
 
 def loss_of(recipe: Recipe) -> Callable[[Tensor, Tensor], Tensor]:

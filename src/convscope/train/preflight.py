@@ -45,11 +45,12 @@ class Preflight:
 
 def preflight(session: Session, placement: Placement, precision: str, classes: int) -> Preflight:
     """Look at the first batch and time some steps, on a copy."""
-    images, labels = session.batches.at(session.step)
+    images, labels = session.batch(session.step)
     model = copy.deepcopy(session.model)
     with torch.no_grad():
         first = float(loss_of(session.recipe)(model.train()(images).float(), labels))
     mean, std = float(images.mean()), float(images.std())
+    step = min(session.step, session.total - 1)
     step_s = _time_of_a_step(session, model)
     return Preflight(
         first_loss=first,
@@ -57,7 +58,7 @@ def preflight(session: Session, placement: Placement, precision: str, classes: i
         input_mean=mean,
         input_std=std,
         step_s=step_s,
-        remaining_s=step_s * (session.total - session.step),
+        remaining_s=step_s * session.work(step, session.total) / session.work(step, step + 1),
         placement=str(placement),
         memory=memory_report(session.batches.device),
         precision=precision,
@@ -71,7 +72,7 @@ def _time_of_a_step(session: Session, model: nn.Module) -> float:
     model.train()
     while len(times) < 3 or (sum(times) < TIMED_S and len(times) < 20):
         start = time.perf_counter()
-        images, labels = session.batches.at((session.step + len(times)) % session.total)
+        images, labels = session.batch(min(session.step, session.total - 1))
         fences.reseed(0)
         with session.lowered(model):
             logits = model(images)

@@ -27,13 +27,14 @@ from convscope.core.errors import ConfigChanged, ConfigError, DamagedFile, NoSpa
 from convscope.core.records import RunPaths
 from convscope.core.streams import Streams
 from convscope.data import Batches, Data, user_cache
+from convscope.evaluate.predict import in_evaluation_mode
 from convscope.evaluate.runs import Card
 from convscope.models import build
 
 from . import optim
 from .checkpoint import KEPT, restore, session_tensors
 from .events import Prepared, Watch
-from .loop import Session
+from .loop import Session, shrunk
 from .preflight import preflight
 
 SMALL_STEP = 120e6
@@ -135,6 +136,8 @@ def build_session(config: RunConfig, data: Data, device: torch.device) -> tuple[
         seed=config.seed,
         **config.model.options,
     )
+    if config.recipe.progressive:
+        _refuse_fixed_size(model, config.model.name, data.shape)
     placement = place(model, device)
     batches = Batches(
         data.train,
@@ -147,6 +150,21 @@ def build_session(config: RunConfig, data: Data, device: torch.device) -> tuple[
     total = max(1, round(config.recipe.epochs * batches.per_epoch))
     optimizer = optim.build(config.recipe, optim.groups(model, config.recipe))
     return Session(model, optimizer, batches, config.recipe, streams, total, _as_it_is), placement, card
+
+
+def _refuse_fixed_size(model: nn.Module, name: str, shape: tuple[int, int, int]) -> None:
+    """Raises: ConfigError: the network does not take the smaller images of a progressive run."""
+    small = shrunk(torch.zeros(1, *shape))
+    try:
+        with in_evaluation_mode(model), torch.no_grad():
+            model(small)
+    except RuntimeError:
+        _, height, width = shape
+        raise ConfigError(
+            f"With --progressive the run begins with images of {small.shape[-1]}x{small.shape[-2]} pixels, and "
+            f"{name} takes {width}x{height} only. Leave --progressive out, or choose a network that averages "
+            f"over the whole map, such as resnet20."
+        ) from None
 
 
 def _as_it_is(model: nn.Module) -> AbstractContextManager[None]:
