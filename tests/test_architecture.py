@@ -51,8 +51,6 @@ ELSEWHERE = {
     "completion": "tests/cli/test_main.py",
     "parse": "tests/cli/test_main.py, test_train.py",
     "test": "the verb; tests/cli/test_evaluate.py",
-    "muon": "tests/train/test_optim.py",
-    "losses": "tests/evaluate/test_metrics.py",
     "scoring": "tests/evaluate/test_runs.py, test_sealed.py, tests/train/test_selection.py",
     "predicting": "tests/evaluate/test_predict.py",
     "images": "tests/evaluate/test_sealed.py, tests/data/test_splits.py",

@@ -21,7 +21,7 @@ def test_every_kind_is_listed_with_every_name_and_source(kind, command) -> None:
 def test_the_options_of_a_model_are_listed_with_defaults(command) -> None:
     code, told, _ = command("list", "models", "resnet20")
     assert code == 0
-    assert "  shortcut    'A' " in told
+    assert "  shortcut      'A' " in told
     assert "  recipe: epochs " in told
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from convscope.cli.main import VERBS, main
 
-MODELS = "lenet5, resnet110, resnet20, resnet32, resnet44, resnet56, simplenn"
+MODELS = "lenet5, logistic, mlp, resnet110, resnet20, resnet32, resnet44, resnet56, simplenn"
 SOURCES = "cifar10, cifar100, digits, fashion-mnist, folder, mnist, npz, parquet, synthetic"
 
 
@@ -17,7 +17,7 @@ SOURCES = "cifar10, cifar100, digits, fashion-mnist, folder, mnist, npz, parquet
     [
         (
             ["trian"],
-            "No verb is called 'trian'. Did you mean 'train'? Known: completion, doctor, evaluate, list, predict, "
+            "No verb is called 'trian'. Did you mean 'train'? Known: audit, completion, doctor, evaluate, list, predict, "
             "resume, summary, test, train.",
         ),
         (
@@ -50,20 +50,39 @@ SOURCES = "cifar10, cifar100, digits, fashion-mnist, folder, mnist, npz, parquet
         ),
         (
             ["train", "lenet5", "digits", "--schedule", "stp"],
-            "No schedule is called 'stp'. Did you mean 'step'? Known: constant, cosine, linear, one-cycle, step.",
+            "No schedule is called 'stp'. Did you mean 'step'? Known: constant, cosine, exponential, inverse, "
+            "inverse-sqrt, linear, milestones, one-cycle, step, warm-restarts.",
+        ),
+        (
+            ["train", "lenet5", "digits", "--schedule", "milestones", "--schedule.at", "15,10"],
+            "The option 'at' of the schedule 'milestones' cannot be '15,10': Give epochs that rise, such as 10,15.",
         ),
         (
             ["train", "lenet5", "digits", "--augment", "crp"],
-            "No augmentation is called 'crp'. Did you mean 'crop'? Known: crop, flip.",
+            "No augmentation is called 'crp'. Did you mean 'crop'? Known: crop, cutmix, cutout, flip, "
+            "jitter, mixup, random-resized-crop, rotate, shift, vertical-flip.",
         ),
         (
             ["train", "lenet5", "digits", "--augment", "crop:pading=2"],
-            "The augmentation 'crop' has no option 'pading'. Did you mean 'padding'? Options: padding.",
+            "The augmentation 'crop' has no option 'pading'. Did you mean 'padding'? Options: mode, padding.",
+        ),
+        (
+            ["train", "lenet5", "digits", "--augment", "flip", "crop:2"],
+            "'crop:2' is not understood: write a name, or NAME:KEY=VALUE,KEY=VALUE.",
+        ),
+        (
+            ["train", "lenet5:norm", "digits"],
+            "'lenet5:norm' is not understood: write a name, or NAME:KEY=VALUE,KEY=VALUE.",
+        ),
+        (
+            ["train", "lenet5", "digits", "--model.init", "kaiming:fan=both"],
+            "The option 'fan' of the initialisation 'kaiming' cannot be 'both': Input should be 'auto', 'in' or "
+            "'out'.",
         ),
         (
             ["train", "lenet5", "digits", "--model.drop", "0.1"],
-            "The model 'lenet5' has no option 'drop'. Did you mean 'dropout'? Options: activation, dropout, init, "
-            "norm, version.",
+            "The model 'lenet5' has no option 'drop'. Did you mean 'dropout'? Options: activation, "
+            "conv_dropout, dropout, init, norm, version.",
         ),
         (
             ["train", "lenet5", "digits", "--model.dropout", "3"],
@@ -84,7 +103,7 @@ SOURCES = "cifar10, cifar100, digits, fashion-mnist, folder, mnist, npz, parquet
         (
             ["list", "modles"],
             "No kind of thing is called 'modles'. Did you mean 'models'? Known: activations, augmentations, "
-            "inits, losses, models, optimizers, schedules, sources.",
+            "inits, losses, models, noises, optimizers, schedules, sources.",
         ),
         (
             ["completion", "csh"],
@@ -104,8 +123,9 @@ def test_a_file_with_an_unknown_key(command, tmp_path) -> None:
     code, _, told = command("train", file)
     assert (code, told) == (
         2,
-        f"convscope: {file}: recipe.epocs is not known. Did you mean 'epochs'? Known: augment, batch_size, decay, "
-        "epochs, loss, lr, optimizer, progressive, schedule, validate_every, warmup, weight_decay.\n",
+        f"convscope: {file}: recipe.epocs is not known. Did you mean 'epochs'? Known: accumulate, augment, "
+        "batch_size, class_weights, clip, decay, decoupled, early_stop, ema, enlarge, epochs, l1, loss, lr, optimizer, "
+        "progressive, schedule, select, train_only, validate_every, warmup, weight_decay.\n",
     )
 
 

@@ -9,9 +9,12 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from convscope.cli import parse
 from convscope.core import files
+from convscope.core.config import to_toml
 from convscope.evaluate.runs import open_run
 
 from .conftest import TINY
@@ -74,10 +77,29 @@ def test_dotted_options_reach_the_model_and_the_schedule(command, tmp_path) -> N
 
 
 @pytest.mark.parametrize(
+    "words",
+    [
+        ["--schedule", "milestones", "--schedule.at", "10,15"],
+        ["--schedule", "milestones", "--schedule.at=[10, 15]"],
+        ["--schedule", "milestones:at=[10,15]"],
+    ],
+)
+def test_a_list_as_an_option_of_a_choice(words, tmp_path) -> None:
+    """Written in three ways, and read from a file with another flag on top."""
+    names = ["lenet5", "digits"]
+    for arguments in ([*names, *words], [str(tmp_path / "run.toml"), "--epochs", "16"]):
+        given, _ = parse.run_config(parse.take_apart(arguments), "convscope train", "")
+        resolved = given.recipe.schedule.resolved("schedules")
+        assert resolved.options == {"at": (10.0, 15.0), "factor": 0.1}
+        run = given.model_copy(update={"recipe": given.recipe.model_copy(update={"schedule": resolved})})
+        (tmp_path / "run.toml").write_text(to_toml(run))
+
+
+@pytest.mark.parametrize(
     ("words", "resolved"),
     [
         (["none"], []),
-        (["flip", "crop:padding=1"], ["flip(p=0.5)", "crop(padding=1)"]),
+        (["flip", "crop:padding=1"], ["flip(p=0.5, how=random)", "crop(padding=1, mode=zero)"]),
     ],
 )
 def test_augmentations_by_word_or_by_list(words, resolved, command, tmp_path) -> None:
@@ -207,3 +229,60 @@ def test_a_signal_writes_a_checkpoint_and_ends_with_its_code(number, code, comma
         f"convscope resume {root}"
     )
     assert (root / "checkpoints" / f"step-{int(step):08d}.json").exists()
+
+
+def test_folds_train_a_network_each_and_give_the_mean(command, tmp_path) -> None:
+    words = ["train", "lenet5", "synthetic", *TINY, "--folds", "2", "--root", tmp_path]
+    code, told, _ = command(*words)
+    runs = [open_run(path) for path in tmp_path.glob("*/seed-0")]
+    runs.sort(key=lambda run: run.config.data.fold or 0)
+    assert code == 0
+    lines = told.splitlines()
+    assert lines[0] == "fold  images  correct  accuracy  run"
+    for fold, (line, run) in enumerate(zip(lines[1:3], runs, strict=True)):
+        assert run.result is not None
+        final = run.result["final"]
+        expected = f"{fold:4}  {80:6}  {final['correct']:7}  {final['accuracy']:8.2%}  {run.root}"
+        assert line == expected
+    assert lines[3].startswith("Mean validation accuracy of the final weights: ")
+    # One fold alone is one of these runs, and is reported as any run.
+    code, told, watched = command(*words, "--fold", "1")
+    assert (code, watched) == (0, "")
+    assert f"convscope test {runs[1].root}" in told
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--fold", "1"], "fold is 1, but folds does not say of how many. Give both, such as --folds 5."),
+        (["--folds", "3", "--fold", "3"], "fold is 3, but the parts of folds = 3 are 0 to 2."),
+        (
+            ["--folds", "3", "--refit"],
+            "refit trains on the validation images too, and folds = 3 holds them out. Leave one of the two out.",
+        ),
+        (
+            ["--label-noise", "symetric"],
+            "No noise is called 'symetric'. Did you mean 'symmetric'? Known: exact, matrix, pair, symmetric.",
+        ),
+        (
+            ["--label-noise", "pair:rate=1.5"],
+            "The option 'rate' of the noise 'pair' cannot be 1.5: Input should be less than or equal to 1.",
+        ),
+    ],
+)
+def test_folds_and_noise_that_cannot_be_are_refused(words, sentence, command, tmp_path) -> None:
+    done = command("train", "lenet5", "folder:nowhere", *words, "--root", tmp_path)
+    assert done == (2, "", f"convscope: {sentence}\n")
+
+
+def test_noise_is_said_and_kept_in_the_records(command, tmp_path) -> None:
+    words = ["train", "lenet5", "synthetic", *TINY, "--label-noise", "exact:rate=0.25", "--root", tmp_path]
+    code, _, watched = command(*words)
+    found = open_run(next(tmp_path.glob("*/seed-0")))
+    assert code == 0
+    assert "note       Label noise exact(rate=0.25): 36 of 144 training labels (25.00%) are wrong" in watched
+    noise = found.config.data.label_noise
+    assert noise is not None
+    assert (noise.name, noise.options) == ("exact", {"rate": 0.25})
+    counts = np.array(found.result["label_noise"]["counts"])
+    assert (counts.sum(), np.trace(counts)) == (144, 144 - 36)

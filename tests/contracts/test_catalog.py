@@ -15,7 +15,7 @@ from convscope.core import catalog
 from convscope.core.catalog import Item
 
 # A kind joins this list when its modules are there.
-KINDS = ("models", "activations", "inits")
+KINDS = ("models", "activations", "inits", "optimizers", "schedules", "losses", "noises")
 ITEMS = [item for kind in KINDS for item in catalog.items(kind)]
 
 
@@ -84,7 +84,8 @@ def is_activation(function: Callable[..., Any]) -> bool:
 
 def is_init(function: Callable[..., Any]) -> bool:
     signature = inspect.signature(function)
-    return list(signature.parameters) == ["module"] and signature.return_annotation is None
+    required = [p.name for p in signature.parameters.values() if p.default is inspect.Parameter.empty]
+    return required == ["module"] and signature.return_annotation is None
 
 
 # `summarise` and the `make_...` helpers are none of the three, and so are not meant for the catalog.

@@ -38,6 +38,8 @@ class Case(NamedTuple):
 SMALL = {
     "simplenn": Case("simplenn", 3, 16, {}),
     "lenet5": Case("lenet5", 1, 28, {}),
+    "logistic": Case("logistic", 3, 8, {}),
+    "mlp": Case("mlp", 3, 8, {"width": 16}),
     **{f"resnet{depth}": Case(f"resnet{depth}", 3, 8, {"width": 4}) for depth in (20, 32, 44, 56, 110)},
 }
 FORMS = {
@@ -48,6 +50,8 @@ FORMS = {
     "resnet20, plain": Case("resnet20", 3, 8, {"width": 4, "shortcut": "none"}),
     "resnet20, version 2": Case("resnet20", 3, 8, {"width": 4, "version": 2}),
     "resnet20, swish": Case("resnet20", 3, 8, {"width": 4, "activation": "swish"}),
+    "mlp, two layers, batch norm": Case("mlp", 3, 8, {"width": 16, "hidden": 2, "norm": "batch"}),
+    "mlp, fixed": Case("mlp", 3, 8, {"width": 64, "fixed": True}),
 }
 CASES = {name: SMALL.get(name, Case(name, 3, 32, {})) for name in catalog.names("models")} | FORMS
 # The first and the last of the family share all their code with these.
@@ -70,12 +74,12 @@ def test_one_logit_per_image_and_class(case: Case) -> None:
     assert logits.dtype == torch.float32
 
 
-def test_every_parameter_gets_a_finite_gradient(case: Case) -> None:
+def test_every_parameter_that_learns_gets_a_finite_gradient(case: Case) -> None:
     net = case.build().train()
     F.cross_entropy(net(case.images()), torch.arange(8) % CLASSES).backward()
-    without = [name for name, p in net.named_parameters() if p.grad is None or not p.grad.any()]
-    assert without == []
-    assert all(p.grad.isfinite().all() for p in net.parameters())
+    learning = {name: p.grad for name, p in net.named_parameters() if p.requires_grad}
+    assert [name for name, gradient in learning.items() if gradient is None or not gradient.any()] == []
+    assert all(gradient.isfinite().all() for gradient in learning.values())
 
 
 def test_the_seed_decides_the_weights_and_nothing_else_is_drawn(case: Case) -> None:

@@ -92,7 +92,7 @@ def test_a_call_gets_options_shared_ones_and_what_is_supplied() -> None:
         (
             lambda: catalog.find("optimizers", "sdg"),
             UnknownName,
-            "No optimizer is called 'sdg'. Did you mean 'sgd'? Known: adam, muon, sgd.",
+            "No optimizer is called 'sdg'. Did you mean 'sgd'? Known: adam, adamw, muon, rmsprop, sgd.",
         ),
         (
             lambda: catalog.resolve("optimizers", "sgd", {"momentun": 0.9}),

@@ -139,8 +139,9 @@ def test_an_option_that_is_added_later_renames_nothing_while_it_is_off(
         (
             {"recipe": {"epoch": 3}},
             ConfigError,
-            "f: recipe.epoch is not known. Did you mean 'epochs'? Known: augment, batch_size, decay, epochs, loss, "
-            "lr, optimizer, progressive, schedule, validate_every, warmup, weight_decay.",
+            "f: recipe.epoch is not known. Did you mean 'epochs'? Known: accumulate, augment, batch_size, "
+            "class_weights, clip, decay, decoupled, early_stop, ema, enlarge, epochs, l1, loss, lr, optimizer, "
+            "progressive, schedule, select, train_only, validate_every, warmup, weight_decay.",
         ),
         (
             {"sede": 3},
@@ -294,3 +295,14 @@ def test_differences_are_listed_field_by_field() -> None:
         "seed: 0 -> 2",
     ]
     assert config.differences(old, old) == []
+
+
+def test_an_option_that_an_older_record_lacks_is_no_difference_while_it_is_off() -> None:
+    new = resolved(RunConfig(model=Choice(name="resnet20")))
+    options = {key: value for key, value in new.model.options.items() if key != "conv_dropout"}
+    old = new.model_copy(update={"model": Choice(name="resnet20", options=options)})
+    assert config.identity(old, HASH) == config.identity(new, HASH)
+    assert config.differences(old, new) == config.differences(new, old) == []
+    on = new.model_copy(update={"model": new.model.having(conv_dropout=0.1)})
+    assert config.identity(on, HASH) != config.identity(new, HASH)
+    assert config.differences(old, on) == ["model.conv_dropout: absent -> 0.1"]

@@ -26,6 +26,7 @@ CODES = {
     "DamagedFile": 3,
     "Diverged": 4,
     "NoSpace": 5,
+    "NoMemory": 5,
 }
 
 

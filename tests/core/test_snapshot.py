@@ -288,3 +288,53 @@ def test_the_order_is_by_step_not_by_text(tmp_path: Path) -> None:
 
 
 assert sys.byteorder == "little"  # what safetensors stores, and the hashes above are of
+
+
+# Headers written to do harm: row B5 -------------------------------------------------------------------------
+
+
+def hostile(dice: random.Random) -> bytes:
+    """A file in which the header is not what its format says, or says what cannot be."""
+    shape = [dice.choice([0, 1, 4, -1, 2**31, 2**62, 2**64, 10**30, 1.5]) for _ in range(dice.randint(0, 40))]
+    offsets = dice.choice([[0, 16], [0, 2**63], [16, 0], [8, 24], [-8, 8], [0], [0, 16, 32], "x", None])
+    dtype = dice.choice(["F32", "F64", "BOOL", "X9", "", 7, None, "F8_E4M3", "I64"])
+    entry: object = {"dtype": dtype, "shape": shape, "data_offsets": offsets}
+    entries = {f"model/{i}": entry for i in range(dice.choice([1, 2, 300]))}
+    match dice.randint(0, 6):
+        case 0:
+            header = json.dumps(entries).encode()
+        case 1:
+            header = b'{"a":' * dice.randint(1, 100_000)
+        case 2:
+            header = b"[" * 100_000
+        case 3:
+            header = json.dumps({"__metadata__": {"format": 3}, **entries}).encode()
+        case 4:
+            header = dice.randbytes(dice.randint(0, 500))
+        case 5:
+            header = json.dumps(entries).encode() + b" " * dice.randint(0, 5000)
+        case _:
+            header = json.dumps({"a": {"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 16]}}).encode()
+    said = dice.choice([len(header)] * 4 + [0, 1, len(header) + 1, 2**27, 2**40, 2**63, 2**64 - 1])
+    return said.to_bytes(8, "little") + header + dice.randbytes(dice.choice([0, 8, 15, 18, 400]))
+
+
+def test_a_thousand_hostile_headers(tmp_path: Path) -> None:
+    """B5: sealed by someone who can compute hashes, so the parser meets them; every one is refused cheaply."""
+    import resource
+
+    snapshot.save(tmp_path, 5, TENSORS, STATE)
+    manifest = tmp_path / "step-00000005.json"
+    good = json.loads(manifest.read_bytes())
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for seed in range(1000):
+        data = hostile(random.Random(seed))
+        (tmp_path / "step-00000005.safetensors").write_bytes(data)
+        described = {**good["tensors"], "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+        body = {**{key: good[key] for key in ("format", "step", "state")}, "tensors": described}
+        manifest.write_text(json.dumps({**body, "seal": snapshot._seal(body)}))
+        with pytest.raises(DamagedFile) as error:
+            snapshot.load(manifest)
+        assert "is not a safetensors file: " in str(error.value), seed
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert grown < 200 * 1024, f"{grown} KiB"

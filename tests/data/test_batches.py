@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from convscope.core import catalog
 from convscope.core.config import Choice
 from convscope.core.errors import ConfigError
 from convscope.core.streams import Streams
@@ -108,13 +109,54 @@ def test_rows_choose_the_pixels() -> None:
 
 
 def test_augmentations_are_made_in_order_from_one_stream() -> None:
-    from convscope.data.augment import crop, flip
+    from convscope.data.augment import crop, vertical_flip
 
     images = split(8)
-    found = batches(images, 8, augment=(Choice(name="flip", options={"p": 1.0}), Choice(name="crop")))
+    found = batches(
+        images, 8, augment=(Choice(name="vertical-flip", options={"p": 0.5}), Choice(name="crop"))
+    )
     generator = Streams(0).generator("augment", 5)
-    expected = crop(flip(images.batch(found.which(5)), generator, 1.0), generator)
+    expected = crop(vertical_flip(images.batch(found.which(5)), generator, 0.5), generator)
     assert torch.equal((found.at(5)[0] * 255).round().to(torch.uint8), expected)
+
+
+def test_positions_and_epochs_reach_the_augmentations() -> None:
+    """In any two epochs in a row every image is seen once as it is and once mirrored."""
+    images = split(23)
+    found = batches(images, 5, augment=(Choice(name="flip", options={"how": "alternating"}),))
+    mirrored = torch.zeros(4, 23, dtype=torch.bool)
+    for step in range(4 * found.per_epoch):
+        which = found.which(step)
+        shown, given = (found.at(step)[0] * 255).round().to(torch.uint8), images.batch(which)
+        for place, image, before in zip(which, shown, given, strict=True):
+            assert torch.equal(image, before) or torch.equal(image, before.flip(-1))
+            mirrored[step // found.per_epoch, place] = not torch.equal(image, before)
+    assert torch.equal(mirrored[1:], ~mirrored[:-1]) and 0 < int(mirrored[0].sum()) < 23
+
+
+@pytest.mark.parametrize("name", ["mixup", "cutmix"])
+def test_where_images_are_mixed_labels_are_shares(name: str) -> None:
+    images = split(40, height=12, width=12)
+    found = batches(images, 16, augment=(Choice(name="crop"), Choice(name=name)))
+    for step in (0, 2, 7):
+        inputs, shares = found.at(step)
+        own = images.labels[found.which(step)]
+        assert shares.dtype == torch.float32 and shares.shape == (len(own), 3)
+        assert torch.allclose(shares.sum(1), torch.ones(len(own)), atol=1e-6)
+        assert len(inputs) == len(own)
+    # Alone an image can be mixed with itself only: then its share is that of its own class.
+    single = batches(images.subset(torch.tensor([4])), 16, augment=(Choice(name=name),))
+    assert torch.allclose(single.at(3)[1], torch.tensor([[0.0, 1.0, 0.0]]))
+
+
+def test_mixed_batches_do_not_depend_on_the_steps_before() -> None:
+    every = tuple(Choice(name=name) for name in catalog.names("augmentations"))
+    images = split(30)
+    forward = batches(images, augment=every)
+    wanted = [forward.at(step) for step in range(12)]
+    for step in (11, 3, 0):
+        found = batches(images, augment=every).at(step)
+        assert torch.equal(found[0], wanted[step][0]) and torch.equal(found[1], wanted[step][1])
 
 
 def test_an_empty_split_is_refused() -> None:

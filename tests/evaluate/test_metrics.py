@@ -48,8 +48,10 @@ def test_by_hand() -> None:
     output = torch.tensor([[2.0, 1.0, 0.0], [0.0, 0.0, 0.0], [0.0, 5.0, 9.0]])
     found = score(output, torch.tensor([1, 0, 2]))
     # A tie goes to the first class.
-    assert found == Scores(3, 2, 3, found.loss, (1, 1, 1), (1, 0, 1))
+    assert found == Scores(3, 2, 3, found.loss, ((1, 0, 0), (1, 0, 0), (0, 0, 1)))
+    assert found.class_images == (1, 1, 1) and found.class_correct == (1, 0, 1)
     assert found.class_accuracy == (1.0, 0.0, 1.0)
+    assert found.balanced_accuracy == pytest.approx(2 / 3)
     e = math.exp
     expected = (
         -(math.log(e(1) / (e(2) + e(1) + 1)) + math.log(1 / 3) + math.log(e(9) / (1 + e(5) + e(9)))) / 3
@@ -114,12 +116,14 @@ def test_accuracy_is_an_exact_ratio_whatever_the_batch(batch: int, rest: int) ->
 
 
 def test_a_loss_of_a_network_that_knows_nothing_is_ln_k() -> None:
-    assert float(cross_entropy(torch.zeros(7, 10), torch.arange(7))) == pytest.approx(math.log(10))
+    losses = cross_entropy(torch.zeros(7, 10), torch.eye(10)[:7])
+    assert losses.tolist() == pytest.approx([math.log(10)] * 7)
 
 
-def test_the_training_loss_is_the_mean_over_the_batch() -> None:
+def test_the_scored_loss_is_the_mean_of_the_training_loss() -> None:
     output, labels = case(33, 5)
-    assert float(cross_entropy(output, labels)) == pytest.approx(score(output, labels).loss, rel=1e-6)
+    trained = float(cross_entropy(output, torch.eye(5)[labels]).mean())
+    assert trained == pytest.approx(score(output, labels).loss, rel=1e-6)
 
 
 def test_scores_of_a_diverged_network_are_not_hidden() -> None:

@@ -6,10 +6,18 @@ import pytest
 import torch
 from torch import nn
 
+from convscope.compute.fences import seeded
 from convscope.core import catalog
 from convscope.core.errors import ConfigError, UnknownName
 from convscope.models import build
-from convscope.models.blocks import Parts, make_activation, make_conv, make_dropout, make_norm
+from convscope.models.blocks import (
+    Parts,
+    make_activation,
+    make_conv,
+    make_conv_dropout,
+    make_dropout,
+    make_norm,
+)
 
 POINTS = (-3.0, -0.5, 0.0, 0.25, 2.0)
 
@@ -67,8 +75,11 @@ def test_what_is_off_is_an_identity() -> None:
     off = Parts(norm="none", dropout=0.0)
     assert type(make_norm(off, 4)) is nn.Identity
     assert type(make_dropout(off)) is nn.Identity
-    assert make_dropout(Parts(dropout=0.25)).p == 0.25
+    assert type(make_conv_dropout(off)) is nn.Identity
+    both = Parts(dropout=0.25, conv_dropout=0.5)
+    assert (make_dropout(both).p, make_conv_dropout(both).p) == (0.25, 0.5)
     assert make_norm(Parts(), 4).num_features == 4
+    assert type(make_norm(Parts(), 4, nn.BatchNorm1d)) is nn.BatchNorm1d
 
 
 def test_a_convolution_has_a_bias_only_without_a_norm() -> None:
@@ -85,6 +96,7 @@ def test_no_option_renames_a_weight(name: str) -> None:
 
     plain = keys()
     assert keys(dropout=0.5) == keys(activation="swish") == keys(init="xavier") == plain
+    assert keys(conv_dropout=0.5) == plain
     without = set(build(name, classes=3, norm="none").state_dict())
     norms = {key for key in plain - without if "norm" in key or "bn" in key}
     assert plain - without == norms
@@ -104,7 +116,8 @@ def test_a_misspelt_initialisation_is_corrected() -> None:
     with pytest.raises(UnknownName) as caught:
         catalog.resolve("models", "resnet20", {"init": "kaming"})
     assert str(caught.value) == (
-        "No initialisation is called 'kaming'. Did you mean 'kaiming'? Known: kaiming, torch, xavier."
+        "No initialisation is called 'kaming'. Did you mean 'kaiming'? Known: dirac, kaiming, lecun, normal, "
+        "orthogonal, torch, truncated-normal, uniform, xavier."
     )
 
 
@@ -114,6 +127,7 @@ def test_a_misspelt_initialisation_is_corrected() -> None:
         ("dropout", 1.0, "Input should be less than 1"),
         ("dropout", -0.1, "Input should be greater than or equal to 0"),
         ("dropout", float("nan"), "Input should be less than 1"),
+        ("conv_dropout", 1.0, "Input should be less than 1"),
         ("norm", "layer", "Input should be 'batch' or 'none'"),
     ],
 )
@@ -134,7 +148,9 @@ def test_parts_made_by_hand_are_refused_too() -> None:
 def test_every_shared_option_explains_itself() -> None:
     options = catalog.options(catalog.find("models", "resnet20"))
     assert {name for name, option in options.items() if not option.text} == set()
-    assert sorted(options) == ["activation", "dropout", "init", "norm", "shortcut", "version", "width"]
+    assert sorted(options) == [
+        *("activation", "conv_dropout", "dropout", "init", "norm", "shortcut", "version", "width")
+    ]
 
 
 def test_an_activation_that_is_no_module_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,3 +161,86 @@ def test_an_activation_that_is_no_module_is_named(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(ConfigError) as caught:
         make_activation(Parts(activation="odd"))
     assert str(caught.value) == "The activation 'odd' must return a torch.nn.Module, not int."
+
+
+# Dropout ---------------------------------------------------------------------------------------------------
+
+MAPS = ["simplenn", "lenet5", "lenet5:version=original", "resnet20:width=4", "resnet20:width=4,version=2"]
+
+
+def dropped(module: nn.Module, x: torch.Tensor, seed: int = 0) -> torch.Tensor:
+    with seeded(seed):
+        return module.train()(x)
+
+
+def test_dropout_keeps_the_mean() -> None:
+    """S3.27: zero with probability p, else h / (1 - p)."""
+    found = dropped(make_dropout(Parts(dropout=0.3)), torch.full((100_000,), 7.0))
+    kept = found[found != 0]
+    torch.testing.assert_close(kept, torch.full_like(kept, 10.0))
+    # Four standard errors of a share of 100,000.
+    assert len(kept) / 100_000 == pytest.approx(0.7, abs=4 * math.sqrt(0.21 / 100_000))
+
+
+def test_dropout_is_a_mask_in_training_and_nothing_in_evaluation() -> None:
+    """S3.28: the direct implementation, with the same draws."""
+    x = torch.randn(50, 20, generator=torch.Generator().manual_seed(0))
+    layer = make_dropout(Parts(dropout=0.4))
+    with seeded(0):
+        mask = torch.empty_like(x).bernoulli_(0.6)
+    torch.testing.assert_close(dropped(layer, x), x * mask / 0.6)
+    assert torch.equal(layer.eval()(x), x)
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_dropout_and_activation_change_places_exactly_where_a_scale_passes_through(name: str) -> None:
+    """S3.30: for ReLU and leaky ReLU, which are nonnegative homogeneous, and for no other."""
+    x = torch.randn(500, generator=torch.Generator().manual_seed(0))
+    drop = make_dropout(Parts(dropout=0.5))
+    act = make_activation(Parts(activation=name), may_overwrite=False)
+    before, after = act(dropped(drop, x)), dropped(drop, act(x))
+    assert torch.allclose(before, after) == (name in ("relu", "leaky-relu"))
+
+
+@pytest.mark.parametrize("name", MAPS)
+def test_dropout_of_convolutions_acts_in_training_only(name: str) -> None:
+    shape = {"classes": 3, "channels": 1, "size": 32}
+    plain, net = build(name, **shape), build(name, **shape, conv_dropout=0.4)
+    images = torch.randn(4, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(plain.eval()(images), net.eval()(images))
+    assert not torch.equal(dropped(net, images, 1), dropped(net, images, 2))
+    assert torch.equal(dropped(plain, images, 1), dropped(plain, images, 2))
+
+
+@pytest.mark.parametrize("name", MAPS)
+def test_dropout_of_convolutions_acts_on_what_an_activation_made_of_one(name: str) -> None:
+    """Convolution, norm, activation, dropout, and then the pool or the next convolution."""
+    # tanh makes no zeros of its own.
+    activation = "auto" if "original" in name else "tanh"
+    net = build(name, classes=3, channels=1, size=32, conv_dropout=0.4, activation=activation)
+    calls: list[tuple[str, float]] = []
+    for module in net.modules():
+        if not list(module.children()) and not isinstance(module, nn.Identity | nn.BatchNorm2d):
+            module.register_forward_hook(
+                lambda m, inputs, output: calls.append(
+                    (type(m).__name__, (output == 0).float().mean().item())
+                )
+            )
+    dropped(net, torch.randn(16, 1, 32, 32, generator=torch.Generator().manual_seed(0)))
+    kinds = [kind for kind, _ in calls]
+    places = [i for i, kind in enumerate(kinds) if kind == "Dropout"]
+    assert len(places) == (9 if "resnet" in name else 2)
+    assert {kinds[i - 2] for i in places} <= {"Conv2d", "PartialConv2d"}
+    assert {kinds[i - 1] for i in places} <= {"Tanh", "ScaledTanh"}
+    assert {kinds[i + 1] for i in places} <= (
+        {"Conv2d"} if "resnet" in name else {"MaxPool2d", "Subsampling"}
+    )
+    assert all(calls[i][1] == pytest.approx(0.4, abs=0.05) for i in places)
+
+
+def test_dropout_of_convolutions_is_an_option_that_was_added_later() -> None:
+    option = catalog.options(catalog.find("models", "resnet20"))["conv_dropout"]
+    assert option.is_off(0.0)
+    assert not option.is_off(0.1)
+    # Of a whole number too, as TOML may hold it.
+    assert option.is_off(0)

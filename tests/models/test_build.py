@@ -17,7 +17,7 @@ from convscope.core.errors import ConfigError, UnknownName
 from convscope.models import build
 from convscope.models.blocks import Parts, make_activation
 
-OPTIONS = "activation, dropout, init, norm, shortcut, version, width"
+OPTIONS = "activation, conv_dropout, dropout, init, norm, shortcut, version, width"
 
 
 def test_weights_depend_on_the_seed_alone() -> None:
@@ -68,6 +68,17 @@ def test_an_unknown_option_is_corrected() -> None:
     assert str(caught.value) == (
         f"The model 'resnet20' has no option 'activaton'. Did you mean 'activation'? Options: {OPTIONS}."
     )
+
+
+def test_options_may_stand_in_the_name() -> None:
+    spelt, given = (
+        build("resnet20:width=4,shortcut=B", classes=3),
+        build("resnet20", classes=3, width=4, shortcut="B"),
+    )
+    assert all(torch.equal(a, b) for a, b in zip(spelt.parameters(), given.parameters(), strict=True))
+    with pytest.raises(ConfigError) as caught:
+        build("resnet20:width=4", classes=3, width=8)
+    assert str(caught.value) == "The options of 'resnet20' give width twice: give each option once."
 
 
 @pytest.mark.parametrize("what", ["classes", "channels", "size"])

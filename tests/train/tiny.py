@@ -139,7 +139,7 @@ def digest(root: Path) -> dict[str, str]:
         "best": of_snapshot(paths.best),
         "metrics": json.dumps(metrics),
         "result": json.dumps(result, sort_keys=True),
-        "kept": str(sorted(path.name for path in (*paths.checkpoints.iterdir(), *paths.best.iterdir()))),
+        "kept": str(sorted(path.name for path in (*paths.checkpoints.glob("*"), *paths.best.glob("*")))),
         "left behind": str(sorted(path.name for path in paths.root.rglob("*" + files.TEMPORARY))),
     }
 

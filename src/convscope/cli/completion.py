@@ -71,7 +71,12 @@ def candidates(before: Sequence[str]) -> list[str]:
     if not before:
         return list(VERBS)
     verb, *rest = before
-    choices = {"--optimizer": "optimizers", "--schedule": "schedules", "--loss": "losses"}
+    choices = {
+        "--optimizer": "optimizers",
+        "--schedule": "schedules",
+        "--loss": "losses",
+        "--label-noise": "noises",
+    }
     if rest and rest[-1] in choices:
         return catalog.names(choices[rest[-1]])
     if verb == "list":
@@ -81,6 +86,8 @@ def candidates(before: Sequence[str]) -> list[str]:
     names = [word for word in rest if not word.startswith("-")]
     if verb in ("train", "summary") and len(names) == len(rest) and len(rest) < (2 if verb == "train" else 1):
         return catalog.names("models") if not rest else _sources()
+    if verb == "audit" and not rest:
+        return _sources()
     if verb in ("resume", "evaluate", "test", "predict") and not rest:
         return [str(path.parent) for path in sorted(Path("runs").glob("*/seed-*/config.toml"))]
     return _flags(verb)

@@ -54,17 +54,18 @@ def main(arguments: Sequence[str]) -> int:
         scores = evaluate(run, split=flags.split, weights=flags.weights, data=run.data(**where))
         split = {"val": "validation", "train": "training"}[flags.split]
     print_scores(scores, run.card(flags.weights).classes)
-    print(run.claim(scores, split, flags.weights))
+    print(run.claim(scores, split, run.chosen(flags.weights)))
     return 0
 
 
 def print_scores(scores, classes: Sequence[str]) -> None:  # type: ignore[no-untyped-def]  # Scores needs torch
     """A table: a line per class, then the whole."""
-    width = max(5, *map(len, classes))
+    width = max(8, *map(len, classes))
     print(f"{'class':<{width}}  images  correct  accuracy")
     counts = zip(classes, scores.class_images, scores.class_correct, scores.class_accuracy, strict=True)
     for name, images, correct, accuracy in counts:
         share = f"{accuracy:8.2%}" if accuracy is not None else "       -"
         print(f"{name:<{width}}  {images:6}  {correct:7}  {share}")
     print(f"{'all':<{width}}  {scores.images:6}  {scores.correct:7}  {scores.accuracy:8.2%}")
+    print(f"{'balanced':<{width}}  {'':6}  {'':7}  {scores.balanced_accuracy:8.2%}")
     print(f"top-5 {scores.top5:.2%} ({scores.correct_top5} of {scores.images}), loss {scores.loss:.4f}")

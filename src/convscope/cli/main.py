@@ -22,6 +22,7 @@ VERBS: Final = {
     "evaluate": "score a run on its validation images",
     "test": "open the sealed test split, once, and score it",
     "predict": "write predictions.csv for images, folders or a split",
+    "audit": "images per class, copies, and labels that are probably wrong",
     "list": "what can be picked by name: models, sources, optimizers ...",
     "summary": "layers, shapes, parameters and multiply-adds of a model",
     "doctor": "is this machine set up right, and how fast is it?",

@@ -7,10 +7,10 @@ picked by name, which only the catalog knows.
 """
 
 import importlib
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -20,8 +20,9 @@ from tyro.conf import OmitArgPrefixes
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from convscope.core import config as configs
-from convscope.core.config import Choice, ComputeConfig, Recipe, RunConfig
+from convscope.core.config import Choice, ComputeConfig, Recipe, RunConfig, choice
 from convscope.core.errors import ConfigError, nearest
+from convscope.core.spelling import plain
 
 T = TypeVar("T")
 
@@ -32,43 +33,17 @@ REGISTRY = ConstructorRegistry()
 
 
 @REGISTRY.primitive_rule
-def _choice(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Choice] | None:
-    if info.type is not Choice:
+def _choice(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Choice | None] | None:
+    optional = info.type == Choice | None
+    if info.type is not Choice and not optional:
         return None
     return PrimitiveConstructorSpec(
         nargs=1,
         metavar="NAME",
-        instance_from_str=lambda words: choice(words[0]),
-        is_instance=lambda value: isinstance(value, Choice),
-        str_from_instance=lambda value: [spelled(value)],
+        instance_from_str=lambda words: None if optional and words[0] == "None" else choice(words[0]),
+        is_instance=lambda value: isinstance(value, Choice) or (optional and value is None),
+        str_from_instance=lambda value: [value.spelled() if value else "None"],
     )
-
-
-def choice(text: str) -> Choice:
-    """`crop:padding=2,mode=zero` -> a choice with options."""
-    name, _, rest = text.partition(":")
-    options = {}
-    for pair in filter(None, rest.split(",")):
-        key, equals, value = pair.partition("=")
-        if not equals:
-            raise ConfigError(f"{text!r} is not understood: write a name, or NAME:KEY=VALUE,KEY=VALUE.")
-        options[key] = plain(value)
-    return Choice(name=name, options=options)
-
-
-def spelled(value: Choice) -> str:
-    """The inverse of `choice`."""
-    pairs = ",".join(f"{key}={json.dumps(v).strip(chr(34))}" for key, v in value.options.items())
-    return f"{value.name}:{pairs}" if pairs else value.name
-
-
-def plain(text: str) -> Any:
-    """A number or truth value if the text is one, else the text itself."""
-    try:
-        value = json.loads(text.lower() if text.lower() in ("true", "false") else text)
-    except ValueError:
-        return text
-    return value if isinstance(value, int | float | bool) else text
 
 
 class RunFlags(BaseModel):
@@ -192,9 +167,7 @@ def _base(names: Sequence[str]) -> RunConfig:
         raise ConfigError(
             f"train takes a model and a data set, or one file; {len(names)} names were given: {', '.join(names)}."
         )
-    model = choice(names[0]) if names else Choice(name="lenet5")
-    config = configs.default_config(model.name, *names[1:])
-    return config.model_copy(update={"model": model})
+    return configs.default_config(*names)
 
 
 def parse(kind: type[T], default: T | None, flags: Sequence[str], prog: str, description: str) -> T:
@@ -212,8 +185,8 @@ def parse(kind: type[T], default: T | None, flags: Sequence[str], prog: str, des
             raise ConfigError(
                 f"There is no flag {name}.{nearest(name, fields, 0.75)} `{prog} --help` lists all."
             )
-        if equals or flags[position + 1 : position + 2]:
-            _check(*fields[name], value if equals else flags[position + 1])
+        if words := [value] if equals else flags[position + 1 :]:
+            _check(*fields[name], words)
     with REGISTRY:
         # mypy: tyro's types do not follow a generic default.
         return tyro.cli(  # type: ignore[return-value]
@@ -221,14 +194,23 @@ def parse(kind: type[T], default: T | None, flags: Sequence[str], prog: str, des
         )
 
 
-def _check(owner: type[BaseModel], field: str, value: str) -> None:
-    """Say in one sentence what is wrong with a single value, before tyro says it in a box.
+def _check(owner: type[BaseModel], field: str, words: Sequence[str]) -> None:
+    """Say in one sentence what is wrong with the value of a flag, before tyro says it in a box.
+
+    Args:
+        owner: the class with the field.
+        field: which the flag sets.
+        words: what follows the flag: a list of choices up to the next flag, or one value.
 
     Raises:
         ConfigError: the value is not of the field's type or out of its range.
     """
-    info = owner.model_fields[field]
-    if info.annotation is bool or _holds_choices(info.annotation):
+    info, value = owner.model_fields[field], words[0]
+    if _holds_choices(info.annotation):
+        for word in takewhile(lambda word: not word.startswith("--"), words):
+            choice(word)
+        return
+    if info.annotation is bool:
         return
     try:
         if any(other.is_required() for other in owner.model_fields.values()):

@@ -13,6 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
+from convscope.core.config import switched_on
 from convscope.core.records import Record
 from convscope.train.events import Event, Prepared, Progressed, Saved, Validated
 
@@ -45,6 +46,11 @@ def facts(prepared: Prepared) -> str:
         ("run", f"{prepared.root}"),
         ("recipe", f"{config.recipe.optimizer}, {config.recipe.schedule}, lr {config.recipe.lr:g}; {steps}"),
         ("augment", ", ".join(map(str, config.recipe.augment)) or "none"),
+        *(
+            ("option", f"{key} {value}")
+            for part in (config.recipe, config.data)
+            for key, value in switched_on(part)
+        ),
         *(("decay", text) for text in prepared.decay),
         ("input", f"mean {check.input_mean:.2f}, deviation {check.input_std:.2f}"),
         ("loss", f"{check.first_loss:.3f} on the next batch; {_chance(check.chance_loss)}"),
@@ -90,9 +96,11 @@ def curve(values: Sequence[float], label: str, width: int = 60) -> str:
 def validation_line(record: Record, best: bool) -> str:
     """One validation in one line."""
     train = f"train loss {record['train_loss']:.3f}  " if record["train_loss"] is not None else ""
+    val = ""
+    if "val_loss" in record:
+        val = f"val loss {record['val_loss']:.3f}  val accuracy {record['val_accuracy']:.2%}  "
     return (
-        f"epoch {record['epoch']:6.2f}  {train}val loss {record['val_loss']:.3f}  "
-        f"val accuracy {record['val_accuracy']:.2%}  {duration(record['seconds'])}{'  best' if best else ''}"
+        f"epoch {record['epoch']:6.2f}  {train}{val}{duration(record['seconds'])}{'  best' if best else ''}"
     )
 
 
@@ -123,6 +131,7 @@ class Display:
             self._bar.stop()
 
     def _begin(self, prepared: Prepared) -> None:
+        self.close()  # of the run before, where several are watched
         if not self.console.is_terminal:
             return
         self._bar = Progress(

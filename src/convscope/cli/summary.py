@@ -5,6 +5,9 @@ from collections.abc import Sequence
 import tyro
 from pydantic import BaseModel, ConfigDict, Field
 
+from convscope.core import catalog
+from convscope.core.config import choice
+
 from . import parse
 
 DESCRIPTION = """\
@@ -37,12 +40,10 @@ def main(arguments: Sequence[str]) -> int:
     """Build without numbers and print the table."""
     words = parse.take_apart(arguments)
     flags = parse.parse(Flags, None, [*words.names, *words.flags], "convscope summary", DESCRIPTION)
-    choice = parse.choice(flags.model).having(**words.dotted.get("model", {}))
-    from convscope.core import catalog
-
-    catalog.find("models", choice.name)
+    chosen = choice(flags.model).having(**words.dotted.get("model", {}))
+    catalog.find("models", chosen.name)
     from convscope.models import build, summarise
 
     shape = {"classes": flags.classes, "channels": flags.channels, "size": flags.size}
-    print(summarise(build(choice.name, **shape, **choice.options), (flags.channels, flags.size, flags.size)))
+    print(summarise(build(chosen.name, **shape, **chosen.options), (flags.channels, flags.size, flags.size)))
     return 0

@@ -3,8 +3,12 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from . import parse
+
+if TYPE_CHECKING:
+    from convscope.evaluate.runs import Run
 
 DESCRIPTION = """\
 Train a network, or continue the same run where it stopped.
@@ -17,6 +21,7 @@ examples:
   convscope train resnet20:shortcut=B folder:photos --size 32
   convscope train simplenn cifar10 --model.norm batch --schedule step --schedule.every 10
   convscope train runs/resnet20-cifar10-0123456789/seed-3/config.toml --seed 4
+  convscope train lenet5 digits --folds 5                a network for each fifth, none sees its own
   convscope train mynet digits --import mymodels
 
 An option of the model, the data, the optimizer, the schedule or the loss is given as --model.KEY VALUE and so
@@ -29,21 +34,39 @@ def main(arguments: Sequence[str]) -> int:
     """Train, then show the curve, the claim and the diagnosis."""
     words = parse.take_apart(arguments)
     config, extras = parse.run_config(words, "convscope train", DESCRIPTION)
+    from convscope.train.cross import cross_validate, holding_out
     from convscope.train.prepare import Place
     from convscope.train.run import command_line, run, try_one_batch
 
     from .show import Display
 
     place = Place(extras.root, extras.data_dir, extras.cache_dir, extras.allow_different, command_line())
+    each = config.data.folds and config.data.fold is None
     if extras.overfit_one_batch:
-        print(try_one_batch(config, place), file=sys.stderr)
+        print(try_one_batch(holding_out(config, 0) if each else config, place), file=sys.stderr)
     display = Display()
     try:
-        finished = run(config, place, display)
+        runs = cross_validate(config, place, display) if each else [run(config, place, display)]
     finally:
         display.close()
-    report(finished.root)
+    if each:
+        report_folds(runs)
+    else:
+        report(runs[0].root)
     return 0
+
+
+def report_folds(runs: Sequence["Run"]) -> None:
+    """What cross-validation prints: a line per part, and the mean."""
+    from convscope.evaluate.metrics import Scores
+    from convscope.train.cross import accuracies
+
+    print("fold  images  correct  accuracy  run")
+    for fold, run in enumerate(runs):
+        assert run.result is not None  # it has ended
+        scores = Scores.from_table(run.result["final"])
+        print(f"{fold:4}  {scores.images:6,}  {scores.correct:7,}  {scores.accuracy:8.2%}  {run.root}")
+    print(accuracies(runs))
 
 
 def report(root: Path) -> None:
@@ -56,15 +79,15 @@ def report(root: Path) -> None:
     run = open_run(root)
     result = run.result
     assert result is not None  # the run has just ended
-    accuracies = [record["val_accuracy"] for record in run.metrics]
-    print(curve(accuracies, "validation accuracy by epoch"))
-    scores = Scores.from_table(result["final"])
-    best = result["best"]
-    print(run.claim(scores, "validation", "final"))
-    print(
-        f"Best on validation: {best['val_accuracy']:.2%} at epoch {best['epoch']:g}. "
-        f"Time: {duration(result['seconds'])}."
-    )
+    if "final" in result:
+        accuracies = [record["val_accuracy"] for record in run.metrics]
+        print(curve(accuracies, "validation accuracy by epoch"))
+        print(run.claim(Scores.from_table(result["final"]), "validation", "final"))
+        best = result["best"]
+        print(f"Best on validation: {best['val_accuracy']:.2%} at epoch {best['epoch']:g}.")
+    if result["ended"] == "early stop":
+        print(f"Stopped early, at epoch {result['epochs']:g}: no better weights for a while.")
+    print(f"Time: {duration(result['seconds'])}.")
     for sentence in result["diagnosis"]:
         print(sentence)
     print(f"The test split is sealed. Open it once, when all is decided: convscope test {root}")

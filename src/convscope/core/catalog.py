@@ -8,7 +8,7 @@ the code.  The options of a thing are the keyword parameters of its function:
     Parameter("padding", int, 4)   ->   --augment.padding 4,  padding = 4 in TOML
 
 Two rules widen that: a parameter whose default is a dataclass is spread into
-its fields (all models take the same activation, norm, dropout, init), and a
+its fields (the networks share activation, norm, dropout, init), and a
 parameter without a default is filled in by convscope, not by the user.
 """
 
@@ -133,6 +133,12 @@ def options(item: Item) -> dict[str, Option]:
     return found
 
 
+def asked(item: Item) -> tuple[str, ...]:
+    """What convscope fills in: the parameters without a default, in order."""
+    parameters = inspect.signature(item.load()).parameters.values()
+    return tuple(p.name for p in parameters if p.default is inspect.Parameter.empty)
+
+
 def resolve(kind: str, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """All options of a thing: what was given, typed and checked, and the defaults for the rest.
 
@@ -152,7 +158,11 @@ def resolve(kind: str, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
         try:
             resolved[key] = TypeAdapter(allowed[key].type).validate_python(value)
         except ValidationError as error:
-            reason = error.errors()[0]["msg"]
+            problem = error.errors()[0]
+            cause = problem.get("ctx", {}).get("error")
+            if isinstance(cause, ConfigError):  # of something inside the value: its own sentence says it
+                raise cause from None
+            reason = problem["msg"]
             raise ConfigError(f"The option {key!r} of the {label} cannot be {value!r}: {reason}.") from None
     return resolved
 
@@ -185,6 +195,7 @@ _SINGULAR = {
     "losses": "loss",
     "activations": "activation",
     "inits": "initialisation",
+    "noises": "noise",
 }
 
 
@@ -212,6 +223,20 @@ _list(
     *(
         (f"resnet{depth}", f"resnet:resnet{depth}", f"{depth} layers for 32x32", _CIFAR_RESNET, _RESIDUAL)
         for depth in (20, 32, 44, 56, 110)
+    ),
+    (
+        "logistic",
+        "baseline:logistic",
+        "logistic regression: one linear layer on the pixels",
+        "S3.18; Cox (1958)",
+        _SMALL,
+    ),
+    (
+        "mlp",
+        "baseline:mlp",
+        "hidden layers that learn or stay random, and one linear layer",
+        "S3.18-19; Belkin et al. (2019)",
+        _SMALL,
     ),
 )
 _list(
@@ -253,10 +278,66 @@ _list(
     (
         "crop",
         "augment:crop",
-        "pad with black and cut out a window of the old size",
+        "pad, black or reflected, and cut out a window of the old size",
         "S1.33; He et al. (2016), 4.2",
     ),
-    ("flip", "augment:flip", "mirror left-right with probability p", "S1.33"),
+    (
+        "flip",
+        "augment:flip",
+        "mirror left-right with probability p, at random or in turns",
+        "S1.33; Jordan (2024)",
+    ),
+    ("vertical-flip", "augment:vertical_flip", "mirror upside down with probability p", "S3.10"),
+    ("shift", "augment:shift", "move by whole pixels, down and across; black comes in", "S3.10"),
+    (
+        "random-resized-crop",
+        "resample:random_resized_crop",
+        "a window of random size, shape and place, stretched to the old size",
+        "Szegedy et al. (2015), section 6",
+    ),
+    (
+        "rotate",
+        "resample:rotate",
+        "a small rotation about the centre; black comes in",
+        "Simard et al. (2003)",
+    ),
+    (
+        "jitter",
+        "colour:jitter",
+        "change brightness, contrast, saturation and hue",
+        "S3.10; Howard (2013)",
+    ),
+    (
+        "cutout",
+        "mixing:cutout",
+        "cover a square with the image's mean colour, or with black",
+        "DeVries, Taylor (2017)",
+    ),
+    ("mixup", "mixing:mixup", "average with another image, and so the labels", "Zhang et al. (2018)"),
+    (
+        "cutmix",
+        "mixing:cutmix",
+        "a rectangle from another image; labels shared by area",
+        "Yun et al. (2019)",
+    ),
+)
+_list(
+    "noises",
+    "data",
+    (
+        "symmetric",
+        "noise:symmetric",
+        "each label wrong with probability `rate`, all others alike",
+        "S4.25",
+    ),
+    ("exact", "noise:exact", "exactly a share `rate` of the labels wrong, all others alike", "S4.25"),
+    ("pair", "noise:pair", "each label that of the next class with probability `rate`", "Han et al. (2018)"),
+    (
+        "matrix",
+        "noise:matrix",
+        "any K x K matrix: row = true label, column = noisy label",
+        "S4.26; Patrini et al. (2017)",
+    ),
 )
 _list(
     "optimizers",
@@ -268,14 +349,46 @@ _list(
         "S3.54; Sutskever et al. (2013)",
     ),
     ("muon", "muon:muon", "orthogonalised momentum for convolutions", "Jordan et al. (2024)"),
-    ("adam", "optim:adam", "adaptive moments", "S3.57; Kingma, Ba (2015)"),
+    (
+        "adam",
+        "optim:adam",
+        "adaptive moments, optionally AMSGrad",
+        "S3.57, S3.59; Kingma, Ba (2015); Reddi et al. (2018)",
+    ),
+    (
+        "adamw",
+        "optim:adamw",
+        "adaptive moments, weight decay beside the gradient",
+        "Loshchilov, Hutter (2019)",
+    ),
+    (
+        "rmsprop",
+        "optim:rmsprop",
+        "gradient divided by its running root mean square",
+        "S3.56; Tieleman, Hinton (2012)",
+    ),
 )
 _list(
     "schedules",
     "train",
     ("constant", "schedule:constant", "the same rate throughout", "S1.28"),
     ("step", "schedule:step_decay", "multiply by `factor` every `every` epochs", "S1.27, S1.53"),
+    (
+        "milestones",
+        "schedule:milestones",
+        "multiply by `factor` at each of the epochs `at`",
+        "S2.21; He et al. (2016), 4.2",
+    ),
+    ("exponential", "schedule:exponential", "multiply by `gamma` once per epoch", "S3.63, E3.7"),
+    ("inverse", "schedule:inverse", "C/t in epoch t, from 1", "S3.64, E3.7"),
+    ("inverse-sqrt", "schedule:inverse_sqrt", "C/sqrt(t) at step t, from 1", "S3.64"),
     ("cosine", "schedule:cosine", "half a cosine from the peak to zero", "S3.65; Loshchilov, Hutter (2017)"),
+    (
+        "warm-restarts",
+        "schedule:warm_restarts",
+        "half cosines one after another, each `multiplier` times as long",
+        "S3.65; Loshchilov, Hutter (2017)",
+    ),
     ("linear", "schedule:linear", "a straight line from the peak to zero", "Li, Yumer, Ramanan (2020)"),
     (
         "one-cycle",
@@ -287,7 +400,15 @@ _list(
 _list(
     "losses",
     "evaluate",
-    ("cross-entropy", "losses:cross_entropy", "-log of the probability of the true class", "S1.24, S4.3"),
+    (
+        "cross-entropy",
+        "losses:cross_entropy",
+        "-log of the probability of the true class, optionally smoothed",
+        "S1.24, S4.3; Szegedy et al. (2016)",
+    ),
+    ("mse", "losses:mse", "mean squared distance of the logits to one-hot", "S2.16, S4.8"),
+    ("bce", "losses:bce", "a yes-or-no cross-entropy for each class, averaged", "S4.8"),
+    ("l1", "losses:l1", "mean absolute distance of the logits to one-hot", "S4.8"),
 )
 _list(
     "activations",
@@ -310,16 +431,42 @@ _list(
         "what the framework does: uniform, bound 1/sqrt(fan in)",
         "PyTorch; S3.73",
     ),
+    ("uniform", "init:uniform", "uniform within +-bound in every layer", "S4.10; Keras"),
+    ("normal", "init:normal", "normal, the same deviation in every layer", "Keras; Krizhevsky et al. (2012)"),
     (
-        "kaiming",
-        "init:kaiming",
-        "normal, variance 2/fan out (linear: 2/fan in), biases zero",
-        "S3.70; He et al. (2015)",
+        "truncated-normal",
+        "init:truncated_normal",
+        "normal, nothing beyond two deviations",
+        "S4.12; Keras",
+    ),
+    (
+        "lecun",
+        "init:lecun",
+        "variance 1/fan in, normal or uniform",
+        "S3.68, S3.71; LeCun et al. (1998), Efficient BackProp",
     ),
     (
         "xavier",
         "init:xavier",
-        "normal, variance 2/(fan in + fan out), biases zero",
+        "variance 2/(fan in + fan out), normal or uniform",
         "S3.69; Glorot, Bengio (2010)",
+    ),
+    (
+        "kaiming",
+        "init:kaiming",
+        "variance 2/fan, normal or uniform; auto: fan out, linear layers fan in",
+        "S3.70; He et al. (2015)",
+    ),
+    (
+        "orthogonal",
+        "init:orthogonal",
+        "rows at right angles, of length `gain`",
+        "Saxe, McClelland, Ganguli (2014)",
+    ),
+    (
+        "dirac",
+        "init:dirac",
+        "the identity as far as there is one, else what the framework does",
+        "Zagoruyko, Komodakis (2017); Jordan (2024)",
     ),
 )

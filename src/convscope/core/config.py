@@ -9,8 +9,8 @@ machine does it and does not.
     name = "resnet20"                --epochs 30 --lr 0.1 --schedule step --schedule.every 10 --seed 3
     shortcut = "B"
 
-A thing picked by name is a `Choice`: `"step"`, or a table of its name and
-options.
+A thing picked by name is a `Choice`: `"step"`, `"step:every=10"`, or a table of
+its name and options.
 """
 
 import hashlib
@@ -31,9 +31,9 @@ from pydantic import (
     model_validator,
 )
 
-from . import catalog
+from . import catalog, spelling
 from .catalog import Off
-from .errors import ConfigError, DataMissing, nearest
+from .errors import ConfigError, ConvscopeError, DataMissing, nearest
 
 SCHEMA = 1
 """Raised when the meaning of an existing field changes, so that old names cannot be mistaken for new ones."""
@@ -53,9 +53,10 @@ class Choice(_Frozen):
 
     @model_validator(mode="before")
     @classmethod
-    def _from_name_or_table(cls, value: Any) -> Any:
+    def _from_text_or_table(cls, value: Any) -> Any:
         if isinstance(value, str):
-            return {"name": value}
+            name, options = spelling.read(value)
+            return {"name": name, "options": options}
         if isinstance(value, Mapping) and "options" not in value:
             return {"name": value.get("name"), "options": {k: v for k, v in value.items() if k != "name"}}
         return value
@@ -72,9 +73,23 @@ class Choice(_Frozen):
         """The same choice with some options changed."""
         return type(self)(name=self.name, options={**self.options, **options})
 
+    def spelled(self) -> str:
+        """As one word, crop:padding=2: the inverse of `choice`."""
+        return spelling.write(self.name, self.options)
+
     def __str__(self) -> str:
         inner = ", ".join(f"{key}={value}" for key, value in self.options.items())
         return f"{self.name}({inner})" if inner else self.name
+
+
+def choice(text: str) -> Choice:
+    """`crop:padding=2,mode=zero` -> a choice with options.
+
+    Raises:
+        ConfigError: the text is not of this form.
+    """
+    name, options = spelling.read(text)
+    return Choice(name=name, options=options)
 
 
 class DataConfig(_Frozen):
@@ -97,6 +112,18 @@ class DataConfig(_Frozen):
 
     split_seed: int = Field(0, ge=0)
     """Seed of the split; the same for all runs unless varied, so that runs are scored on the same images."""
+
+    label_noise: Annotated[Choice | None, Off(None)] = None
+    """Wrong labels put among the training images on purpose (`convscope list noises`)."""
+
+    folds: Annotated[int, Field(ge=0), Off(0)] = 0
+    """Parts for cross-validation; the validation images are then those of part `fold`; 0 is off."""
+
+    fold: Annotated[int | None, Field(ge=0), Off(None)] = None
+    """Which part is held out, from 0; absent with `folds`: each in turn, in a run of its own."""
+
+    refit: Annotated[bool, Off(False)] = False
+    """Train on the validation images too: for a last run, when everything has been chosen."""
 
     skip_bad: bool = False
     """Leave unusable files out, and record which, instead of stopping."""
@@ -157,11 +184,41 @@ class Recipe(_Frozen):
     decay: Literal["weights", "all"] = "weights"
     """What decays: the weights of convolutions and linear layers, or all (biases and norms too)."""
 
+    decoupled: Annotated[bool, Off(False)] = False
+    """Decay beside the gradient instead of in it: weight - lr x weight_decay x weight, whatever the optimizer."""
+
+    l1: Annotated[float, Field(ge=0), Off(0.0)] = 0.0
+    """Factor of the sum of absolute values of the weights that decay, added to the loss; 0 is off."""
+
     loss: Choice = Choice(name="cross-entropy")
     """What is minimised."""
 
+    class_weights: Annotated[Literal["none", "balanced"] | tuple[float, ...], Off("none")] = "none"
+    """What an image counts in the loss, by its class: as any other, N/(K N_class), or one number per class."""
+
+    clip: Annotated[float, Field(ge=0), Off(0.0)] = 0.0
+    """Largest Euclidean norm of the gradient of all parameters together; a longer one is scaled; 0 is off."""
+
+    accumulate: Annotated[int, Field(ge=1), Off(1)] = 1
+    """Parts in which a batch is processed one after another, to save memory; norms see one part at a time."""
+
+    ema: Annotated[float, Field(ge=0, lt=1), Off(0.0)] = 0.0
+    """Share of the old in a moving average of the weights, which is what is scored and kept; 0 is off."""
+
+    select: Annotated[Literal["accuracy", "balanced_accuracy", "top5", "loss"], Off("accuracy")] = "accuracy"
+    """What on the validation split decides which weights are the best."""
+
+    early_stop: Annotated[float, Field(ge=0), Off(0.0)] = 0.0
+    """Epochs without better weights after which the run ends; 0 is off."""
+
+    train_only: Annotated[tuple[str, ...], Off(("all",))] = ("all",)
+    """What learns: all, norms, or names of parameters with * and ?, e.g. fc*; the rest stays as it starts."""
+
     augment: tuple[Choice, ...] | Literal["auto", "none"] = "auto"
     """Changes to each training image, in order; auto: what suits the data (no mirroring of digits)."""
+
+    enlarge: Annotated[int, Field(ge=0), Off(0)] = 0
+    """Changed copies of each image made once, before training, instead of changing images at every step."""
 
     progressive: Annotated[float, Field(ge=0, lt=1), Off(0.0)] = 0.0
     """Share of the run, from its start, in which images are shown at 3/4 of their height and width; 0 is off."""
@@ -235,10 +292,11 @@ class RunConfig(_Frozen):
 
 
 def default_config(model: str = "lenet5", source: str = "digits") -> RunConfig:
-    """A run of this model on this data with the model's own default recipe."""
-    item = catalog.find("models", model)
+    """A run of this model (a name, or name:key=value) on this data with the model's own default recipe."""
+    chosen = choice(model)
+    item = catalog.find("models", chosen.name)
     catalog.find("sources", source.partition(":")[0])
-    return RunConfig(model=Choice(name=model), data=DataConfig(source=source), recipe=Recipe(**item.recipe))
+    return RunConfig(model=chosen, data=DataConfig(source=source), recipe=Recipe(**item.recipe))
 
 
 M = TypeVar("M", bound=BaseModel)
@@ -258,10 +316,15 @@ def validated(model: type[M], values: Mapping[str, Any], where: str) -> M:
 
 def _sentence(model: type[BaseModel], problem: Any, where: str) -> str:
     path = [str(part) for part in problem["loc"]]
-    key = ".".join(path)
     if problem["type"] == "extra_forbidden":
         known = _fields_at(model, path[:-1])
+        key = ".".join(path)
         return f"{where}: {key} is not known.{nearest(path[-1], known)} Known: {', '.join(known)}."
+    # Where a field may be of several types, pydantic names the one it tried too: tuple[Choice, ...].
+    key = ".".join(part for part in path if "[" not in part)
+    cause = problem.get("ctx", {}).get("error")
+    if isinstance(cause, ConvscopeError):
+        return f"{where}: {key}: {cause}"
     reason = problem["msg"].removeprefix("Value error, ")
     return f"{where}: {key} cannot be {problem['input']!r}: {reason}."
 
@@ -324,7 +387,7 @@ def identity(config: RunConfig, data_hash: str) -> str:
     added later while they are off (`Off`), so names given by older versions stay valid.
     """
     data = {
-        key: value
+        key: _without_off(key, value)
         for key, value in as_table(config.data).items()
         if key not in ("source", "options") and not _is_off(config.data, key)
     }
@@ -349,7 +412,18 @@ _KIND_OF = {
     "schedule": "schedules",
     "loss": "losses",
     "augment": "augmentations",
+    "label_noise": "noises",
 }
+
+
+def switched_on(config: BaseModel) -> list[tuple[str, Any]]:
+    """The options that are off by default and are not off here, with their values."""
+    marked = [
+        key
+        for key, field in type(config).model_fields.items()
+        if any(isinstance(m, Off) for m in field.metadata)
+    ]
+    return [(key, getattr(config, key)) for key in marked if not _is_off(config, key)]
 
 
 def _is_off(config: BaseModel, key: str) -> bool:
@@ -362,7 +436,7 @@ def _without_off(key: str, value: Any) -> Any:
     if key not in _KIND_OF or not isinstance(value, dict):
         return value
     options = catalog.options(catalog.find(_KIND_OF[key], value["name"]))
-    return {k: v for k, v in value.items() if k == "name" or not options[k].is_off(v)}
+    return {k: v for k, v in value.items() if k not in options or not options[k].is_off(v)}
 
 
 def resolve(config: RunConfig, auto_augment: tuple[Choice, ...], validation: float, test: float) -> RunConfig:
@@ -378,9 +452,14 @@ def resolve(config: RunConfig, auto_augment: tuple[Choice, ...], validation: flo
             "augment": tuple(choice.resolved("augmentations") for choice in chosen),
         }
     )
+    # With folds or refit no share is held out: which images validate is decided without it.
+    drawn = not (config.data.folds or config.data.refit)
+    share = validation if config.data.validation is None else config.data.validation
+    noise = config.data.label_noise
     new_data = config.data.model_copy(
         update={
-            "validation": config.data.validation if config.data.validation is not None else validation,
+            "validation": share if drawn else None,
+            "label_noise": noise.resolved("noises") if noise else None,
             "test": config.data.test if config.data.test is not None else test,
             "options": catalog.resolve("sources", config.data.kind, config.data.options),
         }
@@ -391,12 +470,23 @@ def resolve(config: RunConfig, auto_augment: tuple[Choice, ...], validation: flo
 
 
 def differences(old: RunConfig, new: RunConfig) -> list[str]:
-    """Field by field: 'recipe.lr: 0.1 -> 0.2'.  `compute` is not compared."""
+    """Field by field: 'recipe.lr: 0.1 -> 0.2'.  `compute` is not compared.
+
+    An option that an older record lacks, since it was added later, does not differ while it is off.
+    """
     return [
         f"{key}: {before} -> {after}"
-        for key, before, after in _pairs(as_table(old), as_table(new), "")
+        for key, before, after in _pairs(_in_use(old), _in_use(new), "")
         if before != after and not key.startswith("compute.")
     ]
+
+
+def _in_use(config: RunConfig) -> dict[str, Any]:
+    """The nested tables, without those options of choices that are off."""
+    table = as_table(config)
+    for part in (table, table["data"], table["recipe"]):
+        part.update({key: _without_off(key, value) for key, value in part.items()})
+    return table
 
 
 def _pairs(old: Any, new: Any, prefix: str) -> list[tuple[str, Any, Any]]:

@@ -16,6 +16,7 @@
     |  `- DamagedFile                       a checkpoint, model or cache file that must not be trusted
     |- Diverged                         4   a loss, gradient or weight is not finite
     |- NoSpace                          5   the disk is full
+    |- NoMemory                         5   the device's memory is full
     `- Interrupted                130, 143  a signal arrived; the checkpoint is written
 
 A message is one or more sentences: what was wrong, what was given, what is
@@ -120,6 +121,12 @@ class Diverged(ConvscopeError):
 
 class NoSpace(ConvscopeError):
     """There is no room for a file that must be written."""
+
+    exit_code = 5
+
+
+class NoMemory(ConvscopeError):
+    """The device has no memory for what must be done at once."""
 
     exit_code = 5
 

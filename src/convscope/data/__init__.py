@@ -1,11 +1,13 @@
 """Where do the images come from, and which are for training, choosing and the final test?
 
 `load` finds a set, decodes it once, and splits it: the test split stays
-sealed, validation is drawn by class from the training images, and the
-statistics for normalising come from what is left.
+sealed, validation is drawn by class from the training images, wrong labels
+are put among what is left if that is asked for, and its statistics are those
+for normalising.
 """
 
 import importlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +19,10 @@ from convscope.core.config import DataConfig, validated
 from convscope.core.streams import Streams
 
 from .batches import Batches, Normaliser, remembered_statistics, statistics
+from .divide import Division, divide, refuse_contradictions
 from .find import user_cache
-from .images import Data, ImageSet, Raw, Request, Sealed, image_set
-from .splits import stratified
+from .images import Arrays, Data, ImageSet, Raw, Request, Sealed, image_set
+from .noise import inject
 
 __all__ = [
     "Batches",
@@ -51,8 +54,8 @@ def load(
         data_dir: where named sets are looked for first; then $CONVSCOPE_DATA, then the user cache.
         cache_dir: where decoded pixels and downloads are kept; the user cache by default.
         download: whether a set that is not found may be fetched.
-        options: fields of `DataConfig` (size, fit, validation, test, split_seed, skip_bad) and options of
-            the source itself.
+        options: fields of `DataConfig` (size, fit, validation, test, split_seed, label_noise, folds, fold, refit,
+            skip_bad) and options of the source itself.
 
     Returns:
         train and val as image sets, test sealed, and what they need to be understood.
@@ -76,6 +79,7 @@ def load_config(
     download: bool = True,
 ) -> Data:
     """`load` for a configuration that exists already."""
+    refuse_contradictions(config)
     raw = read_source(config, data_dir=data_dir, cache_dir=cache_dir, download=download)
     return split(raw, config, Path(cache_dir) if cache_dir else user_cache())
 
@@ -110,43 +114,62 @@ def whereabouts(name: str, data_dir: str | Path | None = None) -> Path | None:
 
 
 def split(raw: Raw, config: DataConfig, cache: Path | None = None) -> Data:
-    """Seal the test split, draw validation by class, and take the statistics of what is left.
+    """Seal the test split, hold validation out, make labels wrong if asked to, and take the statistics.
 
     Args:
         raw: a source as it is.
-        config: shares and seed of the split.
-        cache: where statistics are remembered; absent: they are computed.
+        config: shares, folds and seed of the split; noise; whether validation images are trained on too.
+        cache: where statistics and copies are remembered; absent: they are computed.
     """
-    streams = Streams(config.split_seed)
-    everything = image_set(raw.train, raw.classes)
-    labels = np.asarray(raw.train.labels)
-    remaining = np.arange(len(labels))
-    if raw.test is None:
-        share = raw.test_share if config.test is None else config.test
-        remaining, sealed = stratified(labels, share, streams.generator("split", 1), raw.classes)
-        test = Sealed(len(sealed), lambda: everything.subset(torch.from_numpy(sealed)))
-    else:
-        read_test = raw.test
-        test = Sealed(raw.test_images, lambda: image_set(read_test(), raw.classes))
-    if raw.val is None:
-        share = raw.validation if config.validation is None else config.validation
-        kept, held = stratified(labels[remaining], share, streams.generator("split"), raw.classes)
-        val = everything.subset(torch.from_numpy(remaining[held]))
-        remaining = remaining[kept]
-    else:
-        val = image_set(raw.val, raw.classes)
-    train = everything.subset(torch.from_numpy(remaining))
+    division = divide(raw, config, cache)
+    train, val = _train_and_val(raw, division)
+    notes, noise = [*raw.notes, *division.notes], None
+    if config.label_noise:
+        generator = Streams(config.split_seed).generator("noise")
+        labels, noise = inject(config.label_noise, train.labels, raw.classes, generator)
+        train = replace(train, labels=labels)
+        notes.append(noise.sentence())
     mean, std = remembered_statistics(train, raw.hash, cache) if cache else statistics(train)
     return Data(
         name=raw.name,
         classes=raw.classes,
         train=train,
         val=val,
-        test=test,
+        test=_sealed(raw, division),
         mean=mean,
         std=std,
         hash=raw.hash,
         unlabelled=image_set(raw.unlabelled, raw.classes) if raw.unlabelled else None,
         augment=raw.augment,
-        notes=raw.notes,
+        notes=tuple(notes),
+        noise=noise,
     )
+
+
+def _train_and_val(raw: Raw, division: Division) -> tuple[ImageSet, ImageSet]:
+    everything, chosen = image_set(raw.train, raw.classes), torch.from_numpy(division.train)
+    if division.val is None:
+        assert raw.val is not None  # divide says so
+        return everything.subset(chosen), image_set(raw.val, raw.classes)
+    if raw.val is not None:  # to be trained on too: one store for both, which copies them
+        own = torch.arange(len(raw.val.labels)) + len(everything)
+        everything = image_set(_joined(raw.train, raw.val), raw.classes)
+        chosen = torch.cat([chosen, own])
+    return everything.subset(chosen), everything.subset(torch.from_numpy(division.val))
+
+
+def _joined(first: Arrays, second: Arrays) -> Arrays:
+    return Arrays(
+        np.concatenate([first.images, second.images]),
+        np.concatenate([first.labels, second.labels]),
+        first.files + second.files,
+    )
+
+
+def _sealed(raw: Raw, division: Division) -> Sealed:
+    if division.test is None:
+        assert raw.test is not None  # divide says so
+        read = raw.test
+        return Sealed(raw.test_images, lambda: image_set(read(), raw.classes))
+    everything, rows = image_set(raw.train, raw.classes), torch.from_numpy(division.test)
+    return Sealed(len(rows), lambda: everything.subset(rows))

@@ -5,7 +5,7 @@ keyed streams, so nothing is stored and a run continued in the middle of an
 epoch sees exactly the rest of it.  No worker processes: cropping, mirroring
 and normalising 128 CIFAR images takes 2 ms on one core (benchmarks/throughput.py).
 
-    N  images of the split      n  images of the batch      C  channels      H, W  pixels
+    N  images of the split      n  images of the batch      C  channels      H, W  pixels      K  classes
 """
 
 import contextlib
@@ -18,12 +18,14 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from convscope.core import catalog, files
+from convscope.core import files
 from convscope.core.config import Choice
 from convscope.core.errors import ConfigError, NoSpace
 from convscope.core.streams import Streams
 
+from .augmenting import Augmenter
 from .images import ImageSet
 
 
@@ -113,9 +115,8 @@ class Batches:
         if len(images) == 0:
             raise ConfigError("The training split is empty: hold out a smaller share with --validation.")
         self.images, self.streams, self.device, self.normalise = images, streams, device, normalise
-        self.augment = [
-            (catalog.find("augmentations", choice.name).load(), choice.options) for choice in augment
-        ]
+        self.augment = Augmenter(augment)
+        self._mixing = bool(self.augment.asking("shares"))
         self.sizes = batch_sizes(len(images), batch_size)
         self._order: tuple[int, Tensor] = (-1, torch.empty(0))
 
@@ -138,13 +139,20 @@ class Batches:
         return self._order[1][start : start + self.sizes[part]]
 
     def at(self, step: int) -> tuple[Tensor, Tensor]:
-        """Input (n, C, H, W) float32 and labels (n,) int64 of this step, on the device."""
+        """What the network learns from at this step, on the device.
+
+        Returns:
+            Input, float32 (n, C, H, W), and labels: int64 (n,); or, where an augmentation mixes images,
+            each image's shares of the classes: float32 (n, K), rows sum to 1.
+        """
         which = self.which(step)
         images = self.images.batch(which).to(self.device)
-        generator = self.streams.generator("augment", step)
-        for change, options in self.augment:
-            images = change(images, generator, **options)
-        return self.normalise(images), self.images.labels[which].to(self.device)
+        labels = self.images.labels[which].to(self.device)
+        shares = F.one_hot(labels, len(self.images.classes)).float() if self._mixing else None
+        images, shares = self.augment(
+            images, shares, which=which, epoch=step // self.per_epoch, step=step, streams=self.streams
+        )
+        return self.normalise(images), labels if shares is None else shares
 
 
 def batch_sizes(images: int, batch_size: int) -> list[int]:

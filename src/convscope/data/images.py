@@ -21,6 +21,8 @@ from torch import Tensor
 from convscope.core.config import Choice
 from convscope.core.errors import SealedSplit
 
+from .noise import NoiseReport
+
 UNLABELLED = -1
 
 
@@ -155,6 +157,8 @@ class Data:
     unlabelled: ImageSet | None = None
     augment: tuple[Choice, ...] = ()
     notes: tuple[str, ...] = ()
+    noise: NoiseReport | None = None
+    """What was made wrong on purpose among the training labels, and what they were; None: nothing."""
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -16,8 +16,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from convscope.core.errors import ConfigError
+from convscope.core.errors import ConfigError, UnknownName
 from convscope.core.intervals import wilson
+
+HIGHER_IS_BETTER = {"accuracy": True, "balanced_accuracy": True, "top5": True, "loss": False}
+"""The measures by which weights can be chosen, and the direction of each."""
+
+
+def is_better(measure: str, new: float, old: float) -> bool:
+    """Whether a value of this measure is better than another; equal is not better.
+
+    Raises:
+        UnknownName: no such measure.
+    """
+    if measure not in HIGHER_IS_BETTER:
+        raise UnknownName("measure", measure, HIGHER_IS_BETTER)
+    return new > old if HIGHER_IS_BETTER[measure] else new < old
 
 
 @dataclass(frozen=True)
@@ -31,10 +45,8 @@ class Scores:
     """Images whose label is among the five largest logits (all, if there are at most five classes)."""
     loss: float
     """Mean cross-entropy, nats per image; may be infinite or nan when the network diverged."""
-    class_images: tuple[int, ...]
-    """Images of each class, (K,)."""
-    class_correct: tuple[int, ...]
-    """Of those, the correct ones, (K,)."""
+    confusion: tuple[tuple[int, ...], ...]
+    """(K, K): images by true class (row) and by the class with the largest logit (column)."""
 
     @property
     def accuracy(self) -> float:
@@ -45,6 +57,22 @@ class Scores:
     def top5(self) -> float:
         """Top-5 accuracy, a fraction (S3.16)."""
         return self.correct_top5 / self.images
+
+    @property
+    def class_images(self) -> tuple[int, ...]:
+        """Images of each class, (K,)."""
+        return tuple(map(sum, self.confusion))
+
+    @property
+    def class_correct(self) -> tuple[int, ...]:
+        """Of those, the correct ones, (K,)."""
+        return tuple(row[k] for k, row in enumerate(self.confusion))
+
+    @property
+    def balanced_accuracy(self) -> float:
+        """The mean of the accuracies within the classes that have images, a fraction."""
+        within = [accuracy for accuracy in self.class_accuracy if accuracy is not None]
+        return sum(within) / len(within)
 
     @property
     def class_accuracy(self) -> tuple[float | None, ...]:
@@ -62,6 +90,7 @@ class Scores:
         """Plain values for result.json, with the accuracy spelled out and classes by name."""
         return {
             "accuracy": self.accuracy,
+            "balanced_accuracy": self.balanced_accuracy,
             "images": self.images,
             "correct": self.correct,
             "correct_top5": self.correct_top5,
@@ -70,19 +99,18 @@ class Scores:
                 name: {"images": count, "correct": right}
                 for name, count, right in zip(classes, self.class_images, self.class_correct, strict=True)
             },
+            "confusion": [list(row) for row in self.confusion],
         }
 
     @classmethod
     def from_table(cls, table: Mapping[str, Any]) -> Scores:
         """The inverse of `as_table`."""
-        counts = table["classes"].values()
         return cls(
             images=table["images"],
             correct=table["correct"],
             correct_top5=table["correct_top5"],
             loss=table["loss"],
-            class_images=tuple(count["images"] for count in counts),
-            class_correct=tuple(count["correct"] for count in counts),
+            confusion=tuple(tuple(row) for row in table["confusion"]),
         )
 
 
@@ -103,13 +131,13 @@ def score(logits: Tensor, labels: Tensor) -> Scores:
     if count == 0 or unlabelled:
         what = "no images" if count == 0 else f"{unlabelled} images without a label"
         raise ConfigError(f"There is nothing to score: {what} among {count}. Accuracy needs labelled images.")
-    right = logits.argmax(1) == labels
+    predicted = logits.argmax(1)
+    pairs = torch.bincount(labels * classes + predicted, minlength=classes * classes)
     top5 = logits.topk(min(5, classes), dim=1).indices.eq(labels[:, None]).any(1)
     return Scores(
         images=count,
-        correct=int(right.sum()),
+        correct=int((predicted == labels).sum()),
         correct_top5=int(top5.sum()),
         loss=float(F.cross_entropy(logits.double(), labels, reduction="sum")) / count,
-        class_images=tuple(torch.bincount(labels, minlength=classes).tolist()),
-        class_correct=tuple(torch.bincount(labels[right], minlength=classes).tolist()),
+        confusion=tuple(map(tuple, pairs.view(classes, classes).tolist())),
     )

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from convscope.core.errors import BadImages, ConfigError, DataMissing
+from convscope.core.errors import BadImages, ConfigError, DataMissing, NoMemory
 from convscope.data import ImageSet, Normaliser
 from convscope.data.images import Arrays, image_set
 from convscope.data.layout import find
@@ -73,7 +73,8 @@ def logits(
         model: its parameters say on which device the work happens.
         images: a split of N images.
         normalise: the one the model was trained with.
-        batch: images at a time; the result differs at most in rounding.
+        batch: images at a time, halved while the device's memory does not suffice; the result differs at
+            most in rounding.
         check: called before each batch; may raise to stop early.
 
     Returns:
@@ -81,15 +82,23 @@ def logits(
 
     Raises:
         ConfigError: there are no images.
+        NoMemory: the device has no memory for one image.
     """
     if len(images) == 0:
         raise ConfigError("There are no images to predict.")
     device = next(model.parameters()).device
-    found = []
+    found: list[Tensor] = []
+    left = torch.arange(len(images))
     with in_evaluation_mode(model), torch.no_grad(), torch.autocast(device.type, enabled=False):
-        for part in torch.split(torch.arange(len(images)), batch):
+        while len(left):
             check()
-            found.append(model(normalise(images.batch(part).to(device))).float().cpu())
+            try:
+                found.append(model(normalise(images.batch(left[:batch]).to(device))).float().cpu())
+                left = left[batch:]
+            except torch.OutOfMemoryError as error:
+                if batch == 1:
+                    raise NoMemory(f"{device} has no memory for a single image: {error}") from None
+                batch = batch // 2
     return torch.cat(found)
 
 

@@ -41,6 +41,7 @@ def predict(
         SealedSplit: the test split of a run that has not ended, or a split the data set does not have.
     """
     found = run if isinstance(run, Run) else open_run(run)
+    weights = found.chosen(weights)
     model, card = found.model(weights), found.card(weights)
     if not isinstance(source, str) or source not in SPLITS:
         given = [source] if isinstance(source, str | Path) else source

@@ -162,13 +162,18 @@ class Run:
         data_hash = self.environment["data"]
         return [record for record in records.read(self.paths.openings) if record["data"] == data_hash]
 
+    def chosen(self, which: Which) -> Which:
+        """`best`, unless nothing was held out to tell which weights are the best."""
+        return "last" if self.config.data.refit else which
+
     def snapshot(self, which: Which = "best") -> snapshot.Snapshot:
-        """The best weights by validation accuracy, or the last ones.
+        """The best weights by validation accuracy, or the last ones; a refit run has only the last.
 
         Raises:
             DataMissing: none has been written yet.
             DamagedFile: none of those written is intact.
         """
+        which = self.chosen(which)
         directory = self.paths.best if which == "best" else self.paths.checkpoints
         found, refused = snapshot.newest(directory)
         if found is None and refused:
@@ -187,7 +192,9 @@ class Run:
         """The network with its trained weights, in evaluation mode."""
         found = self.snapshot(which)
         network = Card.from_table(found.state["card"]).network()
-        load_tensors(network, tensors_of(found, "model"), str(found.path))
+        # Where the run keeps an average of the weights, the average is its result.
+        part = "ema" if any(name.startswith("ema/") for name in found.tensors) else "model"
+        load_tensors(network, tensors_of(found, part), str(found.path))
         return network.eval()
 
     def data(self, **where: Any) -> Data:

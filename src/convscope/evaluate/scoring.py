@@ -46,6 +46,11 @@ def evaluate(
     found = run if isinstance(run, Run) else open_run(run)
     chosen = data or found.data()
     images = chosen.val if split == "val" else chosen.train
+    if len(images) == 0:
+        raise ConfigError(
+            f"{found.root} holds no validation images out: it was trained on them too (--refit). Its training "
+            f"images can be scored with --split train, and its test images once with `convscope test`."
+        )
     return score_images(found, images, weights)
 
 

@@ -32,6 +32,7 @@ def open_test(run: Run, data: Data, *, weights: Which = "best", command: str = "
     Raises:
         SealedSplit: the run has not ended, it diverged, or there is no test split.
     """
+    weights = run.chosen(weights)
     images = opened(run, data, purpose=f"score of the {weights} weights", command=command)
     return score_images(run, images, weights), len(run.openings)
 

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from convscope.compute.fences import seeded
-from convscope.core import catalog
+from convscope.core import catalog, spelling
 from convscope.core.errors import ConfigError
 from convscope.core.streams import Streams
 
@@ -28,7 +28,8 @@ def build(
     """A network by name, with weights that depend on nothing but the seed and the options.
 
     Args:
-        name: a model of the catalog (`convscope list models`), or one registered with `catalog.register`.
+        name: a model of the catalog (`convscope list models`), or one registered with `catalog.register`;
+            options may follow it, as in "resnet20:shortcut=B".
         classes: number of logits.
         channels: of the images.
         size: height and width of the images in pixels.
@@ -41,8 +42,13 @@ def build(
 
     Raises:
         UnknownName: no such model, activation or initialisation; with the nearest names.
-        ConfigError: an option the model does not have, a value it cannot be, or images it cannot take.
+        ConfigError: an option the model does not have or that is given twice, a value it cannot be, or images
+            it cannot take.
     """
+    name, spelt = spelling.read(name)
+    if twice := spelt.keys() & options.keys():
+        raise ConfigError(f"The options of {name!r} give {min(twice)} twice: give each option once.")
+    options = {**spelt, **options}
     shape = {"classes": classes, "channels": channels, "size": size}
     for what, value in shape.items():
         if value < 1:

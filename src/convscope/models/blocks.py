@@ -23,7 +23,8 @@ from pydantic import Field as Bounds
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from convscope.core import catalog
+from convscope.core import catalog, spelling
+from convscope.core.catalog import Off
 from convscope.core.errors import ConfigError
 
 AUTO = "auto"
@@ -35,9 +36,16 @@ def _activation_name(name: str) -> str:
     return name
 
 
-def _init_name(name: str) -> str:
-    catalog.find("inits", name)
-    return name
+def _init_text(text: str) -> str:
+    """Checked, and without the options that are as they are by default: equal choices have equal texts."""
+    name, given = spelling.read(text)
+    options = catalog.options(catalog.find("inits", name))
+    resolved = catalog.resolve("inits", name, given)
+    return spelling.write(name, {key: v for key, v in resolved.items() if v != options[key].default})
+
+
+Share = Annotated[float, Bounds(ge=0, lt=1)]
+Init = Annotated[str, AfterValidator(_init_text)]
 
 
 @dataclass(frozen=True)
@@ -51,12 +59,17 @@ class Parts:
     norm: Literal["batch", "none"] = field(
         default="batch", metadata={"text": "batch normalisation after each convolution, or none"}
     )
-    dropout: Annotated[float, Bounds(ge=0, lt=1)] = field(
+    dropout: Share = field(
         default=0.0,
         metadata={"text": "share of the inputs of a linear layer set to zero in training; 0 is off"},
     )
-    init: Annotated[str, AfterValidator(_init_name)] = field(
-        default="torch", metadata={"text": "how the weights start (`convscope list inits`)"}
+    init: Init = field(
+        default="torch",
+        metadata={"text": "how the weights start (`convscope list inits`), e.g. kaiming or kaiming:fan=in"},
+    )
+    conv_dropout: Annotated[Share, Off(0.0)] = field(
+        default=0.0,
+        metadata={"text": "the same for the outputs of a convolution, after its activation; 0 is off"},
     )
 
 
@@ -75,19 +88,34 @@ def make_activation(parts: Parts, *, own: str = "relu", may_overwrite: bool = Tr
     return _module(made, f"activation {name!r}")
 
 
-def make_norm(parts: Parts, channels: int) -> nn.Module:
-    """Batch normalisation over N, H and W, or nothing."""
+def make_norm(
+    parts: Parts, channels: int, kind: type[nn.BatchNorm1d | nn.BatchNorm2d] = nn.BatchNorm2d
+) -> nn.Module:
+    """Batch normalisation over N, H and W (`BatchNorm1d`: over N, of features), or nothing."""
     match parts.norm:
         case "batch":
-            return nn.BatchNorm2d(channels)
+            return kind(channels)
         case "none":
             return nn.Identity()
     raise ConfigError(f"norm must be 'batch' or 'none', not {parts.norm!r}.")
 
 
 def make_dropout(parts: Parts) -> nn.Module:
-    """Dropout, or nothing at 0."""
-    return nn.Identity() if parts.dropout == 0 else nn.Dropout(parts.dropout)
+    """What acts on the inputs of a linear layer: dropout, or nothing at 0.
+
+    In training each number is zero with probability p = `dropout`, else multiplied by 1/(1 - p), so its mean
+    stays what it is (S3.27); in evaluation nothing happens (S3.28).
+    """
+    return _dropout(parts.dropout)
+
+
+def make_conv_dropout(parts: Parts) -> nn.Module:
+    """Dropout of the outputs of a convolution, number by number, after its activation; or nothing at 0."""
+    return _dropout(parts.conv_dropout)
+
+
+def _dropout(share: float) -> nn.Module:
+    return nn.Identity() if share == 0 else nn.Dropout(share)
 
 
 def make_conv(

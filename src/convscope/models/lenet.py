@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from convscope.core.errors import ConfigError
 from convscope.core.streams import Streams
 
-from .blocks import Parts, make_activation, make_conv, make_dropout, make_norm
+from .blocks import Parts, make_activation, make_conv, make_conv_dropout, make_dropout, make_norm
 from .init import initialise
 
 _PARTS = Parts(activation="auto", norm="none")
@@ -44,10 +44,12 @@ class LeNet5(nn.Module):
         self.c1 = make_conv(parts, channels, 6, 5, padding=padding)
         self.norm1 = make_norm(parts, 6)
         self.act1 = make_activation(parts)
+        self.conv_drop1 = make_conv_dropout(parts)
         self.s2 = nn.MaxPool2d(2)
         self.c3 = make_conv(parts, 6, 16, 5)
         self.norm3 = make_norm(parts, 16)
         self.act3 = make_activation(parts)
+        self.conv_drop3 = make_conv_dropout(parts)
         self.s4 = nn.MaxPool2d(2)
         self.c5 = nn.Linear(16 * side * side, 120)
         self.act5 = make_activation(parts)
@@ -59,8 +61,8 @@ class LeNet5(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> logits (N, K)."""
-        x = self.s2(self.act1(self.norm1(self.c1(x))))  # (N, 6, 14, 14) for 32x32
-        x = self.s4(self.act3(self.norm3(self.c3(x))))  # (N, 16, S, S)
+        x = self.s2(self.conv_drop1(self.act1(self.norm1(self.c1(x)))))  # (N, 6, 14, 14) for 32x32
+        x = self.s4(self.conv_drop3(self.act3(self.norm3(self.c3(x)))))  # (N, 16, S, S)
         x = self.drop5(self.act5(self.c5(x.flatten(1))))
         x = self.drop6(self.act6(self.f6(x)))
         logits: Tensor = self.output(x)
@@ -75,10 +77,12 @@ class OriginalLeNet5(nn.Module):
         padding, side = _padding(size), _side_left(size)
         self.c1 = nn.Conv2d(channels, 6, 5, padding=padding)
         self.act1 = make_activation(parts, own="scaled-tanh")
+        self.conv_drop1 = make_conv_dropout(parts)
         self.s2 = Subsampling(6)
         self.act2 = make_activation(parts, own="scaled-tanh")
         self.c3 = PartialConv2d(CONNECTIONS, 5)
         self.act3 = make_activation(parts, own="scaled-tanh")
+        self.conv_drop3 = make_conv_dropout(parts)
         self.s4 = Subsampling(16)
         self.act4 = make_activation(parts, own="scaled-tanh")
         self.c5 = nn.Linear(16 * side * side, 120)
@@ -91,8 +95,8 @@ class OriginalLeNet5(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> logits (N, K), none above zero."""
-        x = self.act2(self.s2(self.act1(self.c1(x))))
-        x = self.act4(self.s4(self.act3(self.c3(x))))
+        x = self.act2(self.s2(self.conv_drop1(self.act1(self.c1(x)))))
+        x = self.act4(self.s4(self.conv_drop3(self.act3(self.c3(x)))))
         x = self.drop5(self.act5(self.c5(x.flatten(1))))
         x = self.drop6(self.act6(self.f6(x)))
         logits: Tensor = self.output(x)
@@ -197,7 +201,8 @@ def lenet5(
         channels: of the images.
         size: height and width in pixels; below 32 the images are padded to 32.
         parts: no norm by default, and the activation of the version.  Dropout acts after the activations
-            of C5 and F6, that is, on the inputs of F6 and of the output.
+            of C5 and F6, that is, on the inputs of F6 and of the output; convolution dropout after those of
+            C1 and C3, before the subsampling.
         version: which of the two.
 
     Returns:

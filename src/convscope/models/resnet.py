@@ -17,9 +17,10 @@ from pydantic import Field as Bounds
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from convscope.core import spelling
 from convscope.core.errors import ConfigError
 
-from .blocks import Parts, make_activation, make_conv, make_dropout, make_norm
+from .blocks import Parts, make_activation, make_conv, make_conv_dropout, make_dropout, make_norm
 from .init import initialise
 
 Shortcut = Literal["A", "B", "none"]
@@ -69,13 +70,17 @@ class SubsampledShortcut(nn.Module):
 
 
 class BasicBlock(nn.Module):
-    """Version 1: convolution-norm-activation-convolution-norm, plus the shortcut, activation."""
+    """Version 1: convolution-norm-activation-convolution-norm, plus the shortcut, activation.
+
+    Convolution dropout comes between the two convolutions, after the activation.
+    """
 
     def __init__(self, into: int, out: int, stride: int, shortcut: Shortcut, parts: Parts) -> None:
         super().__init__()
         self.conv1 = make_conv(parts, into, out, 3, stride=stride, padding=1)
         self.bn1 = make_norm(parts, out)
         self.act1 = make_activation(parts)
+        self.conv_drop = make_conv_dropout(parts)
         self.conv2 = make_conv(parts, out, out, 3, padding=1)
         self.bn2 = make_norm(parts, out)
         self.downsample = _shortcut(into, out, stride, shortcut, parts, normed=True)
@@ -83,7 +88,7 @@ class BasicBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, into, H, W) -> (N, out, H / stride, W / stride), rounded up."""
-        out: Tensor = self.bn2(self.conv2(self.act1(self.bn1(self.conv1(x)))))
+        out: Tensor = self.bn2(self.conv2(self.conv_drop(self.act1(self.bn1(self.conv1(x))))))
         if self.downsample is not None:
             out += self.downsample(x)
         result: Tensor = self.act2(out)
@@ -94,7 +99,8 @@ class PreActivationBlock(nn.Module):
     """Version 2: norm-activation-convolution twice, plus the shortcut; nothing after the sum.
 
     Where the shape changes, the shortcut starts behind the first activation.  The network's very first
-    block has no norm and activation of its own, since those of the stem come before the fork.
+    block has no norm and activation of its own, since those of the stem come before the fork.  Convolution
+    dropout comes between the two convolutions, after the activation.
     """
 
     def __init__(
@@ -109,6 +115,7 @@ class PreActivationBlock(nn.Module):
         self.conv1 = make_conv(parts, into, out, 3, stride=stride, padding=1)
         self.bn2 = make_norm(parts, out)
         self.act2 = make_activation(parts)
+        self.conv_drop = make_conv_dropout(parts)
         # The norm that follows conv2 is the first of the next block, or the network's last.
         self.conv2 = make_conv(parts, out, out, 3, padding=1)
         self.downsample = _shortcut(into, out, stride, shortcut, parts, normed=False)
@@ -116,7 +123,7 @@ class PreActivationBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, into, H, W) -> (N, out, H / stride, W / stride), rounded up."""
         ready = self.act1(self.bn1(x))
-        out: Tensor = self.conv2(self.act2(self.bn2(self.conv1(ready))))
+        out: Tensor = self.conv2(self.conv_drop(self.act2(self.bn2(self.conv1(ready)))))
         if self.downsample is not None:
             out += self.downsample(ready if self.forks_late else x)
         return out
@@ -194,7 +201,8 @@ def _build(depth: int, shape: tuple[int, int, int], parts: Parts, form: Form) ->
             f"{_SMALLEST}x{_SMALLEST}."
         )
     network = initialise(CifarResNet(depth, classes, channels, parts, form), parts.init)
-    if parts.init == "kaiming":
+    name, _ = spelling.read(parts.init)
+    if name == "kaiming":
         # No ReLU follows the classifier: 2/n_in would start at a loss of 3.2 instead of ln 10 = 2.3 (S1.25).
         network.fc.reset_parameters()
     return network
@@ -209,7 +217,9 @@ def resnet20(
         classes: number of logits K.
         channels: of the images.
         size: height and width in pixels, at least 8; the network itself takes any.
-        parts: batch norm, Kaiming by default.  Dropout acts on the input of the one linear layer.
+        parts: batch norm, Kaiming by default, which leaves the one linear layer, weights and bias, as torch
+            drew it: no ReLU follows.  Dropout acts on the input of that layer; convolution dropout in each
+            block between its two convolutions, never on a shortcut, as in wide residual networks.
         form: width, shortcut and version.
 
     Returns:
@@ -223,6 +233,8 @@ def resnet20(
         https://arxiv.org/abs/1512.03385
         He, Zhang, Ren, Sun (2016), Identity Mappings in Deep Residual Networks (version 2).
         https://arxiv.org/abs/1603.05027
+        Zagoruyko, Komodakis (2016), Wide Residual Networks, section 2.4 (dropout).
+        https://arxiv.org/abs/1605.07146
         Differs: where shapes change, version 2 has one 1x1 convolution with shortcut B as in the paper,
         but with shortcut A it subsamples what that convolution would have got.
     """

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from convscope.core.errors import ConfigError
 
-from .blocks import Parts, make_activation, make_dropout, make_norm
+from .blocks import Parts, make_activation, make_conv_dropout, make_dropout, make_norm
 from .init import initialise
 
 _PARTS = Parts(norm="none")
@@ -29,10 +29,12 @@ class SimpleNN(nn.Module):
         self.conv1 = nn.Conv2d(channels, 8, 5)
         self.norm1 = make_norm(parts, 8)
         self.act1 = make_activation(parts)
+        self.conv_drop1 = make_conv_dropout(parts)
         self.pool1 = nn.MaxPool2d(2)
         self.conv2 = nn.Conv2d(8, 16, 3)
         self.norm2 = make_norm(parts, 16)
         self.act2 = make_activation(parts)
+        self.conv_drop2 = make_conv_dropout(parts)
         self.pool2 = nn.MaxPool2d(2)
         self.fc1 = nn.Linear(16 * side * side, 120)
         self.act3 = make_activation(parts)
@@ -44,8 +46,8 @@ class SimpleNN(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> logits (N, K)."""
-        x = self.pool1(self.act1(self.norm1(self.conv1(x))))  # (N, 8, 14, 14) for 32x32
-        x = self.pool2(self.act2(self.norm2(self.conv2(x))))  # (N, 16, S, S), S = 6
+        x = self.pool1(self.conv_drop1(self.act1(self.norm1(self.conv1(x)))))  # (N, 8, 14, 14) for 32x32
+        x = self.pool2(self.conv_drop2(self.act2(self.norm2(self.conv2(x)))))  # (N, 16, S, S), S = 6
         x = self.drop1(self.act3(self.fc1(x.flatten(1))))
         x = self.drop2(self.act4(self.fc2(x)))
         logits: Tensor = self.fc3(x)
@@ -60,7 +62,7 @@ def simplenn(*, classes: int, channels: int, size: int, parts: Parts = _PARTS) -
         channels: of the images.
         size: height and width in pixels, at least 12.
         parts: no norm by default.  Dropout acts after the activations of fc1 and fc2, that is, on the
-            inputs of fc2 and fc3.
+            inputs of fc2 and fc3; convolution dropout after those of conv1 and conv2, before the pools.
 
     Returns:
         A network (N, C, H, W) -> (N, K).

@@ -33,7 +33,7 @@ class Row:
     output: tuple[int, ...]
     """Shape of its output for one image, without the batch: (C, H, W) or (features,)."""
     weights: int
-    """Trainable numbers that are not biases."""
+    """Parameters that are not biases."""
     biases: int
     macs: int
 

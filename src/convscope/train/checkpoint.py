@@ -1,6 +1,6 @@
 """What must be kept so that a run continues as if it had never stopped?
 
-Weights and buffers, the optimizer's state, and a few numbers: the step, the
+Weights and buffers, their average, the optimizer's state, and a few numbers: the step, the
 best so far, the running sums.  No random state: every draw is a function of
 seed, purpose and step.
 """
@@ -24,8 +24,10 @@ KEPT = 2
 
 
 def session_tensors(session: Session) -> dict[str, Tensor]:
-    """All tensors of a run, as `model/NAME` and `optimizer/NAME/KEY`."""
+    """All tensors of a run, as `model/NAME`, `ema/NAME` and `optimizer/NAME/KEY`."""
     found = {f"model/{name}": tensor for name, tensor in model_tensors(session.model).items()}
+    if session.ema:
+        found |= {f"ema/{name}": tensor for name, tensor in model_tensors(session.ema.model).items()}
     for name, parameter in session.model.named_parameters():
         for key, value in session.optimizer.state.get(parameter, {}).items():
             if value is not None:
@@ -47,6 +49,7 @@ def write_checkpoint(session: Session, paths: RunPaths, card: dict[str, Any]) ->
         "tally": asdict(session.tally),
         "best": session.best,
         "seconds": session.seconds,
+        "parts": session.parts,
     }
     save(paths.checkpoints, session.step, tensors, state)
     keep_newest(paths.checkpoints, KEPT)
@@ -65,7 +68,7 @@ def write_best(session: Session, paths: RunPaths, card: dict[str, Any]) -> None:
     Raises:
         Diverged, NoSpace: as for a checkpoint.
     """
-    tensors = {f"model/{name}": tensor for name, tensor in model_tensors(session.model).items()}
+    tensors = {f"model/{name}": tensor for name, tensor in model_tensors(session.shown).items()}
     refuse_unless_finite(tensors, session.step)
     save(paths.best, session.step, tensors, {"card": card})
 
@@ -89,6 +92,8 @@ def restore(session: Session, found: Snapshot, paths: RunPaths) -> None:
         DamagedFile: the tensors do not fit the network or the optimizer.
     """
     load_tensors(session.model, tensors_of(found, "model"), str(found.path))
+    if session.ema:
+        load_tensors(session.ema.model, tensors_of(found, "ema"), str(found.path))
     saved = tensors_of(found, "optimizer")
     parameters = {plain_name(name): parameter for name, parameter in session.model.named_parameters()}
     for full_name, tensor in saved.items():
@@ -104,6 +109,7 @@ def restore(session: Session, found: Snapshot, paths: RunPaths) -> None:
     session.tally = Tally(**state["tally"])
     session.best = state["best"]
     session.seconds = state["seconds"]
+    session.parts = state.get("parts", 1)
     rewind(paths.metrics, session.step)
     keep(paths.best, lambda step: step < session.step)
     kept = {step_of(path) for path in manifests(paths.best)}

@@ -10,13 +10,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from torch import nn
-
 from convscope.core import records
 from convscope.core.errors import Diverged, Interrupted
 from convscope.core.records import RunPaths
 from convscope.data import Data, Normaliser
-from convscope.evaluate.metrics import Scores, score
+from convscope.evaluate.metrics import is_better, score
 from convscope.evaluate.predict import logits
 
 from . import signals
@@ -25,12 +23,13 @@ from .events import Progressed, Saved, Validated, Watch
 from .loop import Hook, Session, Tally
 
 
-def every(steps: int, hook: Hook) -> Hook:
-    """Run a hook every so many steps (not before the first), and at the end."""
+def every(steps: int, *hooks: Hook) -> Hook:
+    """Run hooks every so many steps (not before the first), and at the end."""
 
     def run(session: Session) -> None:
         if session.step > 0 and (session.step % steps == 0 or session.step == session.total):
-            hook(session)
+            for hook in hooks:
+                hook(session)
 
     return run
 
@@ -72,16 +71,15 @@ class Checkpoints:
         """
         if self._written is None:  # the first moment: a fresh start, or the checkpoint just read
             self._written = session.step
-        if session.step != self._written and (self.request.number or self._due(session)):
-            self._write(session)
+        if self.request.number or self._due(session):
+            self.write(session)
         self.stop_if_asked(session)
 
     def stop_if_asked(self, session: Session) -> None:
         """Also called between batches of validation; validation changes nothing until it is complete."""
         if not self.request.number:
             return
-        if session.step != self._written:
-            self._write(session)
+        self.write(session)
         raise Interrupted(
             f"Stopped at step {session.step} of {session.total}; the checkpoint is written. "
             f"Continue with: convscope resume {self.paths.root}",
@@ -95,7 +93,10 @@ class Checkpoints:
             return session.step % max(1, round(self.amount)) == 0
         return time.monotonic() - self._at >= self.amount
 
-    def _write(self, session: Session) -> None:
+    def write(self, session: Session) -> None:
+        """Write unless the state of this moment is on the disk already."""
+        if session.step == self._written:
+            return
         write_checkpoint(session, self.paths, self.card)
         self._written = session.step
         self._at = time.monotonic()
@@ -103,7 +104,10 @@ class Checkpoints:
 
 
 class Validation:
-    """Scores the validation split, appends a line to metrics.jsonl and keeps the best weights."""
+    """Scores the validation split, appends a line to metrics.jsonl and keeps the best weights.
+
+    Where nothing is held out, the line tells of training alone, and no weights are the best.
+    """
 
     def __init__(
         self,
@@ -124,14 +128,14 @@ class Validation:
             Diverged: the loss on the validation split is not finite.
             Interrupted: a signal came meanwhile.
         """
-        scores = self.scores(session.model, lambda: self.check(session))
-        if not math.isfinite(scores.loss):
-            raise Diverged(
-                f"Step {session.step} (epoch {session.epoch:.2f}): the validation loss is {scores.loss:g}. "
-                f"It was not taken for the best, and the last checkpoint is finite. Try a smaller --lr."
-            )
-        record = self._record(session, scores)
-        is_best = session.best is None or record["val_correct"] > session.best["val_correct"]
+        record = training_record(session)
+        if len(self.data.val):
+            record |= self._scored(session)
+        measure = session.recipe.select
+        key = f"val_{measure}"
+        is_best = key in record and (
+            session.best is None or is_better(measure, record[key], session.best[key])
+        )
         if is_best:
             write_best(session, self.paths, self.card)
             session.best = record
@@ -139,24 +143,52 @@ class Validation:
         session.tally = Tally()
         self.watch(Validated(record, is_best))
 
-    def scores(self, model: nn.Module, check: Callable[[], None]) -> Scores:
-        """The validation scores of the model as it is."""
-        return score(logits(model, self.data.val, self.normalise, check=check), self.data.val.labels)
-
-    def _record(self, session: Session, scores: Scores) -> records.Record:
-        tally = session.tally
+    def _scored(self, session: Session) -> records.Record:
+        output = logits(session.shown, self.data.val, self.normalise, check=lambda: self.check(session))
+        scores = score(output, self.data.val.labels)
+        if not math.isfinite(scores.loss):
+            raise Diverged(
+                f"Step {session.step} (epoch {session.epoch:.2f}): the validation loss is {scores.loss:g}. "
+                f"It was not taken for the best, and the last checkpoint is finite. Try a smaller --lr."
+            )
+        measure = session.recipe.select
         return {
-            "step": session.step,
-            "epoch": round(session.epoch, 6),
-            "train_loss": tally.loss / tally.images if tally.images else None,
-            "train_accuracy": tally.correct / tally.images if tally.images else None,
             "val_loss": scores.loss,
             "val_accuracy": scores.accuracy,
             "val_correct": scores.correct,
             "val_images": scores.images,
-            "lr": session.rate() if session.step < session.total else 0.0,
-            "seconds": round(session.seconds, 3),
+            f"val_{measure}": getattr(scores, measure),
         }
+
+
+def training_record(session: Session) -> records.Record:
+    """What a line of metrics.jsonl says of the steps since the last one."""
+    tally = session.tally
+    return {
+        "step": session.step,
+        "epoch": round(session.epoch, 6),
+        "train_loss": tally.loss / tally.images if tally.images else None,
+        "train_accuracy": tally.correct / tally.images if tally.images else None,
+        "lr": session.rate() if session.step < session.total else 0.0,
+        "seconds": round(session.seconds, 3),
+    }
+
+
+class EarlyStop:
+    """Ends the run at a validation when there have been no better weights for some epochs.
+
+    A function of the step and the best record, which are in the checkpoint, so a continued run stops at
+    the same moment.
+    """
+
+    def __init__(self, epochs: float, checkpoints: Checkpoints) -> None:
+        self.epochs, self.checkpoints = epochs, checkpoints
+
+    def __call__(self, session: Session) -> None:
+        """Stop if it is time, with a checkpoint as at the end of any run."""
+        if session.best and session.epoch - session.best["epoch"] >= self.epochs:
+            session.stopped = True
+            self.checkpoints.write(session)
 
 
 class Progress:

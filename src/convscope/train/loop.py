@@ -20,13 +20,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from convscope.compute import fences
-from convscope.core import catalog
 from convscope.core.config import Recipe
 from convscope.core.streams import Streams
 from convscope.data import Batches
 
-from . import schedule
+from . import memory, schedule
+from .ema import Ema
 from .finite import stop_unless_finite
+from .freeze import learn
+from .objective import Objective
 from .optim import set_rate
 
 
@@ -41,8 +43,10 @@ class Tally:
 
     def add(self, logits: Tensor, labels: Tensor, loss: float) -> None:
         """Count one batch."""
+        # Of a mixed image the class with the larger share counts.
+        true = labels if labels.ndim == 1 else labels.argmax(1)
         self.images += len(labels)
-        self.correct += int((logits.argmax(1) == labels).sum())
+        self.correct += int((logits.argmax(1) == true).sum())
         self.loss += loss * len(labels)
 
 
@@ -59,6 +63,10 @@ class Session:
     """Steps of the whole run."""
     lowered: Callable[[nn.Module], AbstractContextManager[None]]
     """Entered around each forward pass: lower precision where it was found right and faster."""
+    objective: Objective
+    ema: Ema | None = None
+    parts: int = 1
+    """In which a batch is processed one after another; raised when the device's memory runs out."""
     step: int = 0
     """Updates made."""
     tally: Tally = field(default_factory=Tally)
@@ -66,6 +74,13 @@ class Session:
     """The best validation record so far."""
     seconds: float = 0.0
     """Spent in this run so far, over all its launches."""
+    stopped: bool = False
+    """Whether a hook ended the run before its last step."""
+
+    @property
+    def shown(self) -> nn.Module:
+        """The network that is scored and kept: the average over the steps where there is one."""
+        return self.ema.model if self.ema else self.model
 
     @property
     def epoch(self) -> float:
@@ -100,7 +115,7 @@ def train_steps(session: Session, hooks: Sequence[Hook]) -> None:
     while True:
         for hook in hooks:
             hook(session)
-        if session.step >= session.total:
+        if session.step >= session.total or session.stopped:
             return
         take_step(session)
 
@@ -111,21 +126,42 @@ def take_step(session: Session) -> None:
     Raises:
         Diverged: the loss or a gradient is not finite; the weights are as they were before the step.
     """
-    model, optimizer = session.model, session.optimizer
     images, labels = session.batch(session.step)
-    set_rate(optimizer, session.rate())
-    fences.reseed(session.streams.torch_seed("dropout", session.step))
-    model.train()
-    with session.lowered(model):
-        logits = model(images).float()
-    loss = loss_of(session.recipe)(logits, labels)
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    value = float(loss.detach())
-    stop_unless_finite(session, value, images)
-    optimizer.step()
-    session.tally.add(logits.detach(), labels, value)
+    set_rate(session.optimizer, session.rate())
+    loss, logits = memory.sparing(session, lambda: gradients(session, images, labels))
+    stop_unless_finite(session, loss, images)
+    session.optimizer.step()
+    if session.ema:
+        session.ema.update(session.model, session.step)
+    session.tally.add(logits, labels, loss)
     session.step += 1
+
+
+def gradients(session: Session, images: Tensor, labels: Tensor) -> tuple[float, Tensor]:
+    """Leave the gradient of the objective over a batch in the parameters.
+
+    Args:
+        session: its model gets the gradients; nothing else of it changes.
+        images: (n, C, H, W).
+        labels: (n,) or shares (n, K).
+
+    Returns:
+        The mean loss without penalties, and the logits (n, K) without their history.
+    """
+    model, weights = session.model, session.objective.weights(labels)
+    learn(model)
+    model.zero_grad(set_to_none=True)
+    fences.reseed(session.streams.torch_seed("dropout", session.step))
+    total, outputs = 0.0, []
+    for some, true, weight in zip(*(t.chunk(session.parts) for t in (images, labels, weights)), strict=True):
+        with session.lowered(model):
+            logits = model(some).float()
+        loss = session.objective(logits, true, weight)
+        loss.backward()  # type: ignore[no-untyped-call]
+        total += float(loss.detach())
+        outputs.append(logits.detach())
+    session.objective.add_penalty(model)
+    return total, torch.cat(outputs)
 
 
 def shrunk(images: Tensor) -> Tensor:
@@ -136,9 +172,3 @@ def shrunk(images: Tensor) -> Tensor:
     """
     size = tuple(3 * side // 4 for side in images.shape[-2:])
     return F.interpolate(images, size, mode="bilinear", antialias=True)
-
-
-def loss_of(recipe: Recipe) -> Callable[[Tensor, Tensor], Tensor]:
-    """The recipe's loss as a function of logits (n, K) and labels (n,)."""
-    loss = catalog.find("losses", recipe.loss.name).load()
-    return lambda logits, labels: loss(logits, labels, **recipe.loss.options)

@@ -8,7 +8,8 @@ network lie (S1.23), how long does a step take?  Nothing of the run changes.
 import copy
 import math
 import time
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -16,7 +17,8 @@ from torch import nn
 from convscope.compute import fences
 from convscope.compute.device import Memory, Placement, memory_report
 
-from .loop import Session, loss_of
+from . import memory
+from .loop import Session, gradients
 
 TIMED_S = 0.4
 """Time spent on measuring a step; at least two steps are made."""
@@ -45,13 +47,13 @@ class Preflight:
 
 def preflight(session: Session, placement: Placement, precision: str, classes: int) -> Preflight:
     """Look at the first batch and time some steps, on a copy."""
-    images, labels = session.batch(session.step)
-    model = copy.deepcopy(session.model)
-    with torch.no_grad():
-        first = float(loss_of(session.recipe)(model.train()(images).float(), labels))
-    mean, std = float(images.mean()), float(images.std())
     step = min(session.step, session.total - 1)
-    step_s = _time_of_a_step(session, model)
+    trial = replace(session, model=copy.deepcopy(session.model), step=step, lowered=_float32)
+    images, labels = trial.batch(step)
+    first, _ = memory.sparing(trial, lambda: gradients(trial, images, labels))
+    mean, std = float(images.mean()), float(images.std())
+    session.parts = trial.parts
+    step_s = _time_of_a_step(replace(trial, lowered=session.lowered))
     return Preflight(
         first_loss=first,
         chance_loss=math.log(classes),
@@ -66,17 +68,16 @@ def preflight(session: Session, placement: Placement, precision: str, classes: i
     )
 
 
-def _time_of_a_step(session: Session, model: nn.Module) -> float:
+def _float32(model: nn.Module) -> AbstractContextManager[None]:
+    return nullcontext()
+
+
+def _time_of_a_step(trial: Session) -> float:
     """Seconds; the median of the steps made in `TIMED_S`, without the first, which pays for set-up."""
     times: list[float] = []
-    model.train()
     while len(times) < 3 or (sum(times) < TIMED_S and len(times) < 20):
         start = time.perf_counter()
-        images, labels = session.batch(min(session.step, session.total - 1))
-        fences.reseed(0)
-        with session.lowered(model):
-            logits = model(images)
-        loss_of(session.recipe)(logits.float(), labels).backward()  # type: ignore[no-untyped-call]
+        gradients(trial, *trial.batch(trial.step))
         times.append(time.perf_counter() - start)
     return sorted(times[1:])[len(times[1:]) // 2]
 
@@ -142,7 +143,7 @@ def overfit_one_batch(session: Session, steps: int = 200) -> Overfit:
     losses: list[float] = []
     while len(losses) < steps and (not losses or losses[-1] > losses[0] / 20):
         fences.reseed(len(losses))
-        loss = loss_of(session.recipe)(model(images), labels)
+        loss = session.objective(model(images), labels)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()

@@ -27,14 +27,18 @@ from convscope.core.errors import ConfigChanged, ConfigError, DamagedFile, NoSpa
 from convscope.core.records import RunPaths
 from convscope.core.streams import Streams
 from convscope.data import Batches, Data, user_cache
+from convscope.data.augmenting import enlarged
 from convscope.evaluate.predict import in_evaluation_mode
 from convscope.evaluate.runs import Card
 from convscope.models import build
 
 from . import optim
 from .checkpoint import KEPT, restore, session_tensors
+from .ema import Ema
 from .events import Prepared, Watch
+from .freeze import freeze
 from .loop import Session, shrunk
+from .objective import Objective
 from .preflight import preflight
 
 SMALL_STEP = 120e6
@@ -127,7 +131,9 @@ def threads_for(config: RunConfig, data: Data) -> int:
 def build_session(config: RunConfig, data: Data, device: torch.device) -> tuple[Session, Placement, Card]:
     """Everything a step needs, at step 0, in float32."""
     card = _card(config, data)
-    streams = Streams(config.seed)
+    streams, recipe = Streams(config.seed), config.recipe
+    augment = () if isinstance(recipe.augment, str) else recipe.augment
+    train = enlarged(data.train, augment, recipe.enlarge, streams) if recipe.enlarge else data.train
     model = build(
         config.model.name,
         classes=len(data.classes),
@@ -136,20 +142,33 @@ def build_session(config: RunConfig, data: Data, device: torch.device) -> tuple[
         seed=config.seed,
         **config.model.options,
     )
-    if config.recipe.progressive:
+    if recipe.progressive:
         _refuse_fixed_size(model, config.model.name, data.shape)
+    freeze(model, recipe.train_only)
     placement = place(model, device)
     batches = Batches(
-        data.train,
-        batch_size=config.recipe.batch_size,
-        augment=() if isinstance(config.recipe.augment, str) else config.recipe.augment,
+        train,
+        batch_size=recipe.batch_size,
+        augment=() if recipe.enlarge else augment,
         normalise=card.normalise,
         streams=streams,
         device=device,
     )
-    total = max(1, round(config.recipe.epochs * batches.per_epoch))
-    optimizer = optim.build(config.recipe, optim.groups(model, config.recipe))
-    return Session(model, optimizer, batches, config.recipe, streams, total, _as_it_is), placement, card
+    total = max(1, round(recipe.epochs * batches.per_epoch))
+    optimizer = optim.build(recipe, optim.groups(model, recipe))
+    session = Session(
+        model,
+        optimizer,
+        batches,
+        recipe,
+        streams,
+        total,
+        lowered=_as_it_is,
+        objective=Objective(recipe, data.train),
+        ema=Ema(model, recipe.ema) if recipe.ema else None,
+        parts=recipe.accumulate,
+    )
+    return session, placement, card
 
 
 def _refuse_fixed_size(model: nn.Module, name: str, shape: tuple[int, int, int]) -> None:

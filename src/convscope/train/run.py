@@ -24,7 +24,7 @@ from convscope.core.config import RunConfig, validated
 from convscope.core.errors import Diverged
 from convscope.core.records import RunPaths
 from convscope.data import Data, load_config
-from convscope.evaluate.metrics import score
+from convscope.evaluate.metrics import Scores, score
 from convscope.evaluate.predict import logits
 from convscope.evaluate.runs import Card, Run, open_run
 
@@ -32,10 +32,13 @@ from . import signals
 from .checkpoint import KEPT, keep_best
 from .diagnosis import diagnose
 from .events import Watch, unwatched
-from .hooks import Checkpoints, Progress, Stopwatch, Validation, every
-from .loop import Session, train_steps
+from .hooks import Checkpoints, EarlyStop, Progress, Stopwatch, Validation, every
+from .loop import Hook, Session, train_steps
 from .preflight import Overfit, overfit_one_batch
 from .prepare import Job, Place, build_session, prepare, refuse_changed_config, threads_for
+
+SEEN_WITHOUT_VALIDATION = 5_000
+"""Training images scored at the end of a run that holds nothing out."""
 
 
 def train(
@@ -126,6 +129,8 @@ def catalogued(config: RunConfig) -> None:
     if not isinstance(config.recipe.augment, str):
         for choice in config.recipe.augment:
             choice.resolved("augmentations")
+    if config.data.label_noise:
+        config.data.label_noise.resolved("noises")
 
 
 def resolve(config: RunConfig, data: Data) -> RunConfig:
@@ -200,33 +205,48 @@ def _loop(session: Session, job: Job, card: Card, request: signals.Request, watc
     checkpoints = Checkpoints(interval, job.paths, table, request, watch)
     validation = Validation(job.data, card.normalise, job.paths, table, checkpoints.stop_if_asked, watch)
     steps = job.config.recipe.validation_steps(session.batches.per_epoch)
-    train_steps(session, [Stopwatch(), checkpoints, every(steps, validation), Progress(watch)])
+    at_validation: list[Hook] = [validation]
+    if job.config.recipe.early_stop:
+        at_validation.append(EarlyStop(job.config.recipe.early_stop, checkpoints))
+    train_steps(session, [Stopwatch(), checkpoints, every(steps, *at_validation), Progress(watch)])
 
 
 def _finish(session: Session, job: Job, card: Card) -> None:
     """Score what the run reports, and write the result: from here on the run has ended."""
-    train_split, val = job.data.train, job.data.val
     history = records.read(job.paths.metrics)
-    last = score(logits(session.model, val, card.normalise), val.labels)
-    # As many training images as there are for validation, evenly spread: enough to see a gap.
-    sample = train_split.subset(torch.arange(0, len(train_split), max(1, len(train_split) // len(val))))
-    seen = score(logits(session.model, sample, card.normalise), sample.labels)
     keep_best(session, job.paths)
     snapshot.keep_newest(job.paths.checkpoints, KEPT)  # tensors without a manifest that a power loss left
-    best = session.best or history[-1]
-    records.write_json(
-        job.paths.result,
-        {
-            "status": "finished",
-            "steps": session.step,
-            "epochs": session.epoch,
-            "seconds": round(session.seconds, 3),
-            "final": last.as_table(job.data.classes),
-            "best": {key: best[key] for key in ("step", "epoch", "val_accuracy", "val_correct", "val_loss")},
-            "train_sample": {"images": seen.images, "correct": seen.correct, "loss": seen.loss},
-            "diagnosis": diagnose(seen.accuracy, last.accuracy, history),
-        },
-    )
+    seen = _seen(session, job.data, card)
+    result = {
+        "status": "finished",
+        "steps": session.step,
+        "epochs": session.epoch,
+        "ended": "early stop" if session.stopped else "last step",
+        "seconds": round(session.seconds, 3),
+        "train_sample": {"images": seen.images, "correct": seen.correct, "loss": seen.loss},
+    }
+    if len(job.data.val):
+        last = score(logits(session.shown, job.data.val, card.normalise), job.data.val.labels)
+        best = session.best or history[-1]
+        result["final"] = last.as_table(job.data.classes)
+        result["best"] = {
+            key: value for key, value in best.items() if key in ("step", "epoch") or key.startswith("val_")
+        }
+        result["diagnosis"] = diagnose(seen.accuracy, last.accuracy, history)
+    else:
+        result["diagnosis"] = [
+            f"{seen.accuracy:.1%} on training images; nothing was held out to compare with."
+        ]
+    if job.data.noise:
+        result["label_noise"] = job.data.noise.as_table()
+    records.write_json(job.paths.result, result)
+
+
+def _seen(session: Session, data: Data, card: Card) -> Scores:
+    """Scores of as many training images as there are for validation, evenly spread: enough to see a gap."""
+    count = len(data.val) or SEEN_WITHOUT_VALIDATION
+    sample = data.train.subset(torch.arange(0, len(data.train), max(1, len(data.train) // count)))
+    return score(logits(session.shown, sample, card.normalise), sample.labels)
 
 
 def try_one_batch(config: RunConfig, place: Place) -> Overfit:

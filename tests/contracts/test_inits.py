@@ -1,0 +1,116 @@
+"""What every initialisation of the catalog promises, on every model; new ones of both are tested here."""
+
+import typing
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from convscope.core import catalog
+from convscope.models import build
+from convscope.models.init import Fans
+
+NAMES = catalog.names("inits")
+# What is drawn from nothing has no other draw; what leaves things alone promises nothing about biases.
+NOT_DRAWN = ("dirac",)
+LEFT_ALONE = ("torch",)
+# Small where a model can be; all layers of the longer residual networks are of the kinds that resnet20 has.
+SMALL: dict[str, tuple[str, dict[str, Any]]] = {
+    **{name: (name, {}) for name in catalog.names("models")},
+    **{f"resnet{depth}": (f"resnet{depth}", {"width": 2}) for depth in (20, 32, 44, 56, 110)},
+    "lenet5, original": ("lenet5", {"version": "original"}),
+    "mlp": ("mlp", {"width": 12, "hidden": 3, "norm": "batch"}),
+    "mlp, fixed": ("mlp", {"width": 12, "fixed": True}),
+    "resnet20, no norm": ("resnet20", {"width": 2, "norm": "none", "shortcut": "B"}),
+}
+SLOW = ("resnet32", "resnet44", "resnet56", "resnet110")
+MODELS = [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in SMALL]
+
+
+@pytest.fixture(params=NAMES)
+def init(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture(params=MODELS)
+def model(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+def made(model: str, init: str, seed: int = 0) -> nn.Module:
+    name, options = SMALL[model]
+    return build(name, classes=5, channels=1, size=16, seed=seed, init=init, **options)
+
+
+def layers(net: nn.Module) -> dict[str, Any]:
+    """All that connects inputs with outputs, by name."""
+    return {name: m for name, m in net.named_modules() if isinstance(m, nn.Conv2d | nn.Linear | Fans)}
+
+
+def test_the_seed_decides_the_weights(model: str, init: str) -> None:
+    first, again, other = (made(model, init, seed) for seed in (0, 0, 1))
+    for a, b in zip(first.parameters(), again.parameters(), strict=True):
+        assert torch.equal(a, b)
+    if init not in NOT_DRAWN:
+        ours, theirs = layers(first), layers(other)
+        assert ours
+        assert not any(torch.equal(ours[name].weight, theirs[name].weight) for name in ours)
+
+
+def test_biases_are_zero_unless_the_frameworks_are_asked_for(model: str, init: str) -> None:
+    net, plain = made(model, init), layers(made(model, "torch"))
+    # Under Kaiming the classifier of a residual network stays as the framework drew it: no ReLU follows.
+    exempt = {"fc"} if init == "kaiming" and model.startswith("resnet") else set()
+    found = {
+        name: layer for name, layer in layers(net).items() if layer.bias is not None and name not in exempt
+    }
+    for name, layer in found.items():
+        if init in LEFT_ALONE:
+            assert torch.equal(layer.bias, plain[name].bias)
+        else:
+            assert not layer.bias.any()
+    if init not in LEFT_ALONE:
+        kept = layers(made(model, f"{init}:biases=torch"))
+        assert all(torch.equal(kept[name].bias, plain[name].bias) for name in found)
+        assert all(torch.equal(kept[name].weight, layers(net)[name].weight) for name in found)
+
+
+def test_nothing_but_weights_biases_and_norms_is_changed(model: str, init: str) -> None:
+    net, plain = made(model, init), made(model, "torch")
+    touched = {f"{name}.{part}" for name in layers(net) for part in ("weight", "bias")}
+    before = plain.state_dict()
+    others = {key: value for key, value in net.state_dict().items() if key not in touched}
+    assert all(torch.equal(value, before[key]) for key, value in others.items())
+    for norm in net.modules():
+        if isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d):
+            assert set(norm.weight.tolist()) == {1}
+            assert set(norm.bias.tolist()) == {0}
+
+
+def test_the_network_answers_differently_to_different_images(model: str, init: str) -> None:
+    """Nothing is dead, and nothing overflows."""
+    net = made(model, init).train()
+    images = torch.randn(6, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    logits: Tensor = net(images)
+    assert logits.isfinite().all()
+    assert logits.std(0).min() > 0
+
+
+OPTIONS = [
+    (name, key, value)
+    for name in NAMES
+    for key, option in catalog.options(catalog.find("inits", name)).items()
+    if typing.get_origin(option.type) is typing.Literal
+    for value in typing.get_args(option.type)
+]
+
+
+@pytest.mark.parametrize(("init", "key", "value"), OPTIONS)
+def test_every_value_that_is_listed_is_understood(init: str, key: str, value: str) -> None:
+    nets = [made("lenet5, original", text) for text in (init, f"{init}:{key}={value}")]
+    same = all(torch.equal(a, b) for a, b in zip(*(net.parameters() for net in nets), strict=True))
+    default = catalog.options(catalog.find("inits", init))[key].default
+    assert same == (value == default)
