@@ -8,7 +8,6 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from convscope.data import resample
 from convscope.data.resample import draw_windows, random_resized_crop, rotate, sampled, turning
 
 
@@ -113,11 +112,3 @@ def test_what_comes_in_is_black() -> None:
     found = sampled(white, turning(np.array([np.pi / 4]), 9, 9), "zeros")[0, 0]
     assert found[0, 0] == found[0, 8] == found[8, 0] == found[8, 8] == 0
     assert (found[3:6, 3:6] == 255).all()
-
-
-def test_parts_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
-    given = images(20, 3, 8, 8)
-    whole = rotate(given, generator(3), 40.0)
-    monkeypatch.setattr(resample, "PART", 7)
-    # A product of another size may be rounded otherwise, and a pixel half-way between two values with it.
-    assert (rotate(given, generator(3), 40.0).int() - whole.int()).abs().max() <= 1

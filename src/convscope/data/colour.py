@@ -14,7 +14,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from .pixels import rounded
+from .pixels import parts, rounded
 
 Strength = Annotated[float, Field(ge=0, le=1)]
 
@@ -65,13 +65,16 @@ def recoloured(
     """Images with other colours: factors (1 changes nothing) and radians, each (N,)."""
     channels = images.shape[1]
     weights = GREY if channels == GREY.size else np.full(channels, 1 / channels)
-    linear = (brightness * contrast)[:, None, None] * _turned(channels, saturation, angle)
-    flat = images.flatten(2).float()  # (N, C, H W)
-    grey = flat.mean(2) @ _tensor(weights, images)
+    linear = _tensor((brightness * contrast)[:, None, None] * _turned(channels, saturation, angle), images)
     # Greys stay where they are when colours turn and fade, so what contrast adds is the same for all channels.
-    added = grey * _tensor(brightness * (1 - contrast), images)
-    found = torch.baddbmm(added[:, None, None], _tensor(linear, images), flat)
-    return rounded(found.clamp_(0, 255), torch.empty_like(images))
+    towards_grey = _tensor((brightness * (1 - contrast))[:, None] * weights, images)  # (N, C)
+    result = torch.empty_like(images)
+    for some in parts(len(images)):
+        flat = images[some].flatten(2).float()  # (n, C, H W)
+        added = (flat.mean(2) * towards_grey[some]).sum(1)
+        found = torch.baddbmm(added[:, None, None], linear[some], flat)
+        rounded(found.clamp_(0, 255), result[some])
+    return result
 
 
 def _turned(channels: int, saturation: np.ndarray, angle: np.ndarray) -> np.ndarray:

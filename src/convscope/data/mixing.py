@@ -17,7 +17,7 @@ from torch import Tensor
 
 from convscope.core.errors import ConfigError
 
-from .pixels import in_order_of, rounded
+from .pixels import in_order_of, parts, rounded
 
 Concentration = Annotated[float, Field(ge=0, le=1000)]
 
@@ -52,7 +52,8 @@ def cutout(
         case "zero":
             return in_order_of(images, images * ~covered)
         case "mean":
-            mean = images.float().mean((2, 3), keepdim=True).round_().to(torch.uint8)
+            means = [images[some].float().mean((2, 3), keepdim=True) for some in parts(len(images))]
+            mean = torch.cat(means).round_().to(torch.uint8)
             return in_order_of(images, _chosen(covered, mean, images))
     raise ConfigError(f"cutout: fill must be 'mean' or 'zero', not {fill!r}.")
 
@@ -80,10 +81,11 @@ def mixup(
         return images, shares
     weight = torch.from_numpy(generator.beta(alpha, alpha, len(images)).astype(np.float32)).to(images.device)
     partner = torch.from_numpy(generator.permutation(len(images))).to(images.device)
-    mixed = images.index_select(0, partner).float()
-    mixed.lerp_(images.float(), weight[:, None, None, None])
-    mixed_shares = torch.lerp(shares.index_select(0, partner), shares, weight[:, None])
-    return rounded(mixed, torch.empty_like(images)), mixed_shares
+    mixed = torch.empty_like(images)
+    for some in parts(len(images)):
+        values = images.index_select(0, partner[some]).float()
+        rounded(values.lerp_(images[some].float(), weight[some, None, None, None]), mixed[some])
+    return mixed, torch.lerp(shares.index_select(0, partner), shares, weight[:, None])
 
 
 def cutmix(

@@ -19,13 +19,10 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from .pixels import rounded
+from .pixels import parts, rounded
 
 TRIES = 10
 """Windows drawn per image before the whole image is taken; at the defaults 86 % of windows fit."""
-
-PART = 128
-"""Images resampled at once, so that the places take little memory."""
 
 
 def random_resized_crop(
@@ -130,8 +127,7 @@ def sampled(images: Tensor, matrix: np.ndarray, outside: str) -> Tensor:
     # As a row of six times a table of places: one product for all images, and x beside y in memory.
     rows = torch.from_numpy(matrix.reshape(-1, 6).astype(np.float32)).to(images.device)
     result = torch.empty_like(images)
-    for part in range(0, len(images), PART):
-        some = slice(part, part + PART)
+    for some in parts(len(images)):
         grid = (rows[some] @ basis).view(-1, height, width, 2)
         found = F.grid_sample(images[some].float(), grid, "bilinear", outside, align_corners=False)
         rounded(found, result[some])
