@@ -5,7 +5,9 @@ python benchmarks/collect.py runs/*/seed-* > results/foundation.csv
 
 import csv
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from convscope.evaluate.runs import open_run
 
@@ -24,6 +26,17 @@ COLUMNS = [
 ]
 
 
+def _reached(result: Mapping[str, Any]) -> dict[str, object]:
+    if "final" not in result:  # --refit held nothing out
+        return {}
+    return {
+        "final_accuracy": f"{result['final']['accuracy']:.4f}",
+        "best_accuracy": f"{result['best']['val_accuracy']:.4f}",
+        "best_epoch": f"{result['best']['epoch']:g}",
+        "images": result["final"]["images"],
+    }
+
+
 def row(path: str) -> dict[str, object]:
     """What one run reached, on its validation split."""
     run = open_run(path)
@@ -33,10 +46,7 @@ def row(path: str) -> dict[str, object]:
     return {
         "run": Path(path).parent.name,
         "seed": run.config.seed,
-        "final_accuracy": f"{result['final']['accuracy']:.4f}",
-        "best_accuracy": f"{result['best']['val_accuracy']:.4f}",
-        "best_epoch": f"{result['best']['epoch']:g}",
-        "images": result["final"]["images"],
+        **_reached(result),
         "epochs": f"{result['epochs']:g}",
         "seconds": f"{result['seconds']:.1f}",
         "threads": environment["threads"],

@@ -150,7 +150,7 @@ def test_help_names_every_verb_and_the_exit_codes(command) -> None:
     code, told, _ = command("--help")
     assert code == 0
     assert all(f"  {verb} " in told for verb in VERBS)
-    assert "0 done, 2 usage, 3 bad data, 4 diverged, 5 no space, 130/143 interrupted" in told
+    assert "0 done, 2 usage, 3 bad data, 4 diverged, 5 no space or memory, 130/143 interrupted" in told
 
 
 @pytest.mark.parametrize("verb", sorted(set(VERBS) - {"completion", "list"}))

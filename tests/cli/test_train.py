@@ -231,6 +231,33 @@ def test_a_signal_writes_a_checkpoint_and_ends_with_its_code(number, code, comma
     assert (root / "checkpoints" / f"step-{int(step):08d}.json").exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "field", "value"),
+    [
+        (["--train-only", "norms"], "train_only", ("norms",)),
+        (["--train-only", "c1.*", "output.weight", "--seed", "1"], "train_only", ("c1.*", "output.weight")),
+        (["--class-weights", "balanced"], "class_weights", "balanced"),
+        (["--class-weights", "1", "2.5", "0"], "class_weights", (1.0, 2.5, 0.0)),
+        (["--augment", "crop:padding=1", "flip", "--seed", "1"], "augment", ("crop(padding=1)", "flip")),
+        (["--augment", "none"], "augment", "none"),
+    ],
+)
+def test_flags_of_one_word_or_several(words, field, value) -> None:
+    config, _ = parse.run_config(parse.take_apart(["lenet5", "digits", *words]), "train", "")
+    found = getattr(config.recipe, field)
+    assert (tuple(map(str, found)) if field == "augment" and found != "none" else found) == value
+
+
+@pytest.mark.parametrize("words", [["balnced"], ["1", "x"]])
+def test_a_list_that_cannot_be_is_refused(words, command) -> None:
+    assert command("train", "lenet5", "digits", "--class-weights", *words) == (
+        2,
+        "",
+        f"convscope: --class-weights cannot be '{' '.join(words)}': Input should be 'none' or 'balanced'; or else: "
+        f"Input should be a valid number, unable to parse string as a number.\n",
+    )
+
+
 def test_folds_train_a_network_each_and_give_the_mean(command, tmp_path) -> None:
     words = ["train", "lenet5", "synthetic", *TINY, "--folds", "2", "--root", tmp_path]
     code, told, _ = command(*words)
@@ -281,6 +308,9 @@ def test_noise_is_said_and_kept_in_the_records(command, tmp_path) -> None:
     found = open_run(next(tmp_path.glob("*/seed-0")))
     assert code == 0
     assert "note       Label noise exact(rate=0.25): 36 of 144 training labels (25.00%) are wrong" in watched
+    # Both axes are named, and what a row sums to is said (E4.1).
+    header = "note       P(noisy label | true label): each row is one true label and sums to 1, columns are noisy labels"
+    assert [line[:5] for line in watched.partition(f"{header}\n")[2].splitlines()[:2]] == ["     "] * 2
     noise = found.config.data.label_noise
     assert noise is not None
     assert (noise.name, noise.options) == ("exact", {"rate": 0.25})

@@ -148,6 +148,8 @@ def test_what_is_said_of_clean_and_of_uneven_sets() -> None:
         "0 pairs of images look alike without being equal (cosine of their thumbnails at least 0.99); no test "
         "image has an image like it among those for training or validation.",
     ]
+    even = dataclasses.replace(raw, train=Arrays(photographs(50, seed=1), np.arange(50) % 2))
+    assert audit(even, config).sentences()[0] == "Every class has 18 training images."
     assert audit(raw, config, near=False).sentences()[2] == "Images that look alike were not looked for."
 
 

@@ -208,7 +208,7 @@ def test_only_training_labels_become_wrong() -> None:
     assert wrong == data.noise.changed
     assert 140 < wrong < 220
     assert (data.mean, data.std, data.hash) == (clean.mean, clean.std, clean.hash)
-    assert data.notes == (*clean.notes, data.noise.sentence())
+    assert data.notes == (*clean.notes, data.noise.sentence(), data.noise.matrix())
 
 
 def test_the_split_seed_decides_and_the_same_seed_again_gives_the_same() -> None:

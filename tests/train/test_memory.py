@@ -1,7 +1,6 @@
 """A batch in parts, and a device without memory: row E3 of the fault matrix, with a device that only says so."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import tiny
@@ -11,16 +10,9 @@ from torch import nn
 from convscope.core.errors import NoMemory
 from convscope.data import load_config
 from convscope.evaluate.predict import logits
-from convscope.train import loop, prepare, run
+from convscope.train import loop
 
 FULL = "CUDA out of memory. Tried to allocate 2.00 GiB"
-
-
-def session(net: str = "lenet", **changes: Any) -> loop.Session:
-    config = tiny.config(net, **changes)
-    data = load_config(config.data)
-    made, _, _ = prepare.build_session(run.resolve(config, data), data, torch.device("cpu"))
-    return made
 
 
 @pytest.fixture
@@ -50,11 +42,11 @@ def gradients(made: loop.Session) -> torch.Tensor:
 @pytest.mark.parametrize("parts", [2, 3, 32])
 @pytest.mark.parametrize("weights", ["none", "balanced"])
 def test_the_gradient_of_a_batch_is_that_of_its_parts(parts: int, weights: str) -> None:
-    whole = gradients(session("plain", class_weights=weights, l1=1e-3))
-    split = gradients(session("plain", class_weights=weights, l1=1e-3, accumulate=parts))
+    whole = gradients(tiny.session("plain", class_weights=weights, l1=1e-3))
+    split = gradients(tiny.session("plain", class_weights=weights, l1=1e-3, accumulate=parts))
     assert torch.allclose(split, whole, atol=1e-5 * float(whole.abs().max()))
     assert not torch.allclose(
-        gradients(session("plain", batch_size=16, class_weights=weights)), whole, atol=1e-4
+        gradients(tiny.session("plain", batch_size=16, class_weights=weights)), whole, atol=1e-4
     )
 
 
@@ -62,7 +54,7 @@ def test_the_gradient_of_a_batch_is_that_of_its_parts(parts: int, weights: str) 
 @pytest.mark.parametrize("fits", [20, 9, 1])
 def test_without_a_norm_the_batch_is_halved(fits: int) -> None:
     """At step 1: as many parts as are needed, the same weights to 1e-5 after a step, and it stays so."""
-    easy, hard = session("plain"), session("plain")
+    easy, hard = tiny.session("plain"), tiny.session("plain")
     small_device(hard.model, fits)
     for made in (easy, hard):
         loop.take_step(made)
@@ -98,7 +90,7 @@ def test_with_a_norm_the_run_stops_and_says_why(tmp_path: Path, monkeypatch: pyt
         made.model.train()
         raise torch.OutOfMemoryError(FULL)
 
-    made = session("resnet")
+    made = tiny.session("resnet")
     monkeypatch.setattr(loop, "gradients", full)
     with pytest.raises(NoMemory) as error:
         loop.take_step(made)
@@ -112,7 +104,7 @@ def test_with_a_norm_the_run_stops_and_says_why(tmp_path: Path, monkeypatch: pyt
 
 @pytest.mark.usefixtures("cheap")
 def test_with_a_norm_and_leave_it_is_halved() -> None:
-    made = session("resnet", accumulate=2)
+    made = tiny.session("resnet", accumulate=2)
     small_device(made.model, 9)
     loop.take_step(made)
     assert made.parts == 4
@@ -120,7 +112,7 @@ def test_with_a_norm_and_leave_it_is_halved() -> None:
 
 @pytest.mark.usefixtures("plain_net", "cheap")
 def test_a_single_image_that_does_not_fit_is_the_end() -> None:
-    made = session("plain")
+    made = tiny.session("plain")
     small_device(made.model, 0)
     with pytest.raises(NoMemory) as error:
         loop.take_step(made)
@@ -132,7 +124,7 @@ def test_a_single_image_that_does_not_fit_is_the_end() -> None:
 
 @pytest.mark.usefixtures("plain_net", "cheap")
 def test_scoring_takes_fewer_images_at_a_time() -> None:
-    made = session("plain")
+    made = tiny.session("plain")
     data = load_config(tiny.config("plain").data)
     whole = logits(made.model, data.train, made.batches.normalise)
     small_device(made.model, 7)

@@ -10,6 +10,7 @@ from torch import nn
 from convscope.core.config import Recipe
 from convscope.core.errors import ConfigError
 from convscope.data import ImageSet
+from convscope.train.loop import gradients
 from convscope.train.objective import Objective, class_weights
 
 LOGITS = torch.tensor([[2.0, 0.0, -1.0], [0.5, 0.5, 0.0], [0.0, 1.0, 3.0], [1.0, -2.0, 0.0]])
@@ -81,3 +82,15 @@ def test_the_l1_penalty_is_the_gradient_of_the_sum_of_absolute_values() -> None:
     (F.cross_entropy(model(x), LABELS) + 0.01 * model.weight.abs().sum()).backward()
     assert torch.allclose(ours[0], model.weight.grad, atol=1e-7)
     assert torch.allclose(ours[1], model.bias.grad, atol=1e-7)
+
+
+def test_a_step_feels_the_penalty() -> None:
+    """S1.46, in the run's own step: the gradient differs by l1 x sign(weight) where weights decay, else not."""
+    found = []
+    for l1 in (0.0, 0.01):
+        made = tiny.session(l1=l1)
+        gradients(made, *made.batch(0))
+        found.append({name: (p, p.grad) for name, p in made.model.named_parameters()})
+    for name, (parameter, plain) in found[0].items():
+        expected = 0.01 * parameter.sign() if parameter.ndim > 1 else torch.zeros_like(parameter)
+        assert torch.allclose(found[1][name][1] - plain, expected, atol=1e-6), name

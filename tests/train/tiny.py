@@ -21,11 +21,14 @@ from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import torch
+
 from convscope.compute import environment
 from convscope.core import files, records, snapshot
 from convscope.core.config import RunConfig, from_table
 from convscope.core.errors import ConvscopeError
 from convscope.core.records import RunPaths
+from convscope.data import load_config
 from convscope.evaluate.runs import Run
 from convscope.train import loop, preflight, prepare, run
 from convscope.train.events import Watch, unwatched
@@ -61,6 +64,14 @@ def config(net: str = "lenet", seed: int = 3, **changes: Any) -> RunConfig:
         "compute": {**compute, **given},
     }  # fmt: skip
     return from_table(table, "tiny")
+
+
+def session(net: str = "lenet", **changes: Any) -> loop.Session:
+    """The tiny run before its first step, with nothing on disk."""
+    asked = config(net, **changes)
+    data = load_config(asked.data)
+    made, _, _ = prepare.build_session(run.resolve(asked, data), data, torch.device("cpu"))
+    return made
 
 
 def go(root: Path, net: str = "lenet", *, watch: Watch = unwatched, **changes: Any) -> Run:

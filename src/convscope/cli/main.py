@@ -44,7 +44,7 @@ examples:
   convscope predict runs/resnet20-*/seed-3 photos/ -o predictions.csv
 
 `convscope VERB --help` says more.
-exit codes: 0 done, 2 usage, 3 bad data, 4 diverged, 5 no space, 130/143 interrupted (checkpoint written)
+exit codes: 0 done, 2 usage, 3 bad data, 4 diverged, 5 no space or memory, 130/143 interrupted (checkpoint written)
 """
 
 

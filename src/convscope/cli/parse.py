@@ -8,11 +8,11 @@ picked by name, which only the catalog knows.
 
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar, get_args, get_origin
 
 import tyro
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
@@ -200,17 +200,21 @@ def _check(owner: type[BaseModel], field: str, words: Sequence[str]) -> None:
     Args:
         owner: the class with the field.
         field: which the flag sets.
-        words: what follows the flag: a list of choices up to the next flag, or one value.
+        words: what follows the flag: one value, or several up to the next flag.
 
     Raises:
         ConfigError: the value is not of the field's type or out of its range.
     """
     info, value = owner.model_fields[field], words[0]
-    if _holds_choices(info.annotation):
-        for word in takewhile(lambda word: not word.startswith("--"), words):
+    several = list(takewhile(lambda word: not word.startswith("--"), words))
+    if _anywhere(info.annotation, lambda part: part is Choice):
+        for word in several:
             choice(word)
         return
     if info.annotation is bool:
+        return
+    if _anywhere(info.annotation, lambda part: get_origin(part) is tuple):
+        _check_several(owner, field, several)
         return
     try:
         if any(other.is_required() for other in owner.model_fields.values()):
@@ -224,8 +228,24 @@ def _check(owner: type[BaseModel], field: str, words: Sequence[str]) -> None:
         raise ConfigError(f"--{field.replace('_', '-')} cannot be {value!r}: {reason}.") from None
 
 
-def _holds_choices(annotation: Any) -> bool:
-    return annotation is Choice or any(_holds_choices(inner) for inner in get_args(annotation))
+def _check_several(owner: type[BaseModel], field: str, words: list[str]) -> None:
+    """A single word may stand for itself (`balanced`) or for a list of one."""
+    reasons: dict[str, None] = {}
+    for value in [words[0], words] if len(words) == 1 else [words]:
+        try:
+            owner.model_validate({field: value})
+        except ValidationError as error:
+            # Of a value that is no list, pydantic says so too; here one word is a list.
+            reasons |= {problem["msg"]: None for problem in error.errors() if problem["type"] != "tuple_type"}
+        else:
+            return
+    raise ConfigError(
+        f"--{field.replace('_', '-')} cannot be {' '.join(words)!r}: {'; or else: '.join(reasons)}."
+    )
+
+
+def _anywhere(annotation: Any, wanted: Callable[[Any], bool]) -> bool:
+    return wanted(annotation) or any(_anywhere(inner, wanted) for inner in get_args(annotation))
 
 
 def flag_fields(kind: Any) -> dict[str, tuple[type[BaseModel], str]]:

@@ -8,6 +8,7 @@ validation elsewhere.
 import math
 import sys
 from collections.abc import Sequence
+from textwrap import indent
 from typing import Any
 
 from rich.console import Console
@@ -65,7 +66,7 @@ def facts(prepared: Prepared) -> str:
         pairs.append(("resumed", f"at step {prepared.start:,} of {prepared.total:,}"))
     pairs += [("note", text) for text in prepared.notes]
     pairs += [("WARNING", text) for text in check.warnings]
-    return "\n".join(f"{name:<10} {text}" for name, text in pairs)
+    return "\n".join(f"{name:<10} {indent(text, ' ' * 11).strip()}" for name, text in pairs)
 
 
 def _chance(loss: float) -> str:

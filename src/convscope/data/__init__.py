@@ -24,6 +24,9 @@ from .find import user_cache
 from .images import Arrays, Data, ImageSet, Raw, Request, Sealed, image_set
 from .noise import inject
 
+SHOWN = 20
+"""Classes up to which the matrix of label noise is among the notes; wider ones fit no terminal."""
+
 __all__ = [
     "Batches",
     "Data",
@@ -128,7 +131,7 @@ def split(raw: Raw, config: DataConfig, cache: Path | None = None) -> Data:
         generator = Streams(config.split_seed).generator("noise")
         labels, noise = inject(config.label_noise, train.labels, raw.classes, generator)
         train = replace(train, labels=labels)
-        notes.append(noise.sentence())
+        notes += [noise.sentence(), noise.matrix()] if len(raw.classes) <= SHOWN else [noise.sentence()]
     mean, std = remembered_statistics(train, raw.hash, cache) if cache else statistics(train)
     return Data(
         name=raw.name,

@@ -131,11 +131,16 @@ def alike(count: int, images: Callable[[Tensor], Tensor], threshold: float = ALI
     parts = [part for part in torch.split(torch.arange(count), _CHUNK) if len(part)]
     descriptions = [described(images(part)) for part in parts]
     pairs, cosines, total = [np.zeros((0, 2), np.int64)], [np.zeros(0, np.float32)], 0
+    # One tile for all products: among what is kept of each, tiles of 16 MB leave holes of just under 16 MB,
+    # and the 60,000 images of CIFAR-10 took 3.4 GB instead of 0.9.
+    tile = torch.empty(_CHUNK**2)
     for a, left in enumerate(descriptions):
         for b in range(a, len(descriptions)):
-            found, cosine = _above(left @ descriptions[b].T, threshold, above_diagonal=a == b)
+            right = descriptions[b]
+            cosine = torch.mm(left, right.T, out=tile[: len(left) * len(right)].view(len(left), len(right)))
+            found, high = _above(cosine, threshold, above_diagonal=a == b)
             pairs.append(found + np.array([a * _CHUNK, b * _CHUNK]))
-            cosines.append(cosine)
+            cosines.append(high)
             total += len(found)
             if total > MOST_PAIRS:
                 return _in_order(pairs, cosines, complete=False)
