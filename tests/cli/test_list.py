@@ -4,6 +4,7 @@ import pytest
 
 from convscope.cli.completion import candidates
 from convscope.core import catalog
+from convscope.core.config import DataConfig, Recipe
 
 
 @pytest.mark.parametrize("kind", catalog.kinds())
@@ -23,6 +24,20 @@ def test_the_options_of_a_model_are_listed_with_defaults(command) -> None:
     assert code == 0
     assert "  shortcut      'A' " in told
     assert "  recipe: epochs " in told
+
+
+def test_every_option_of_training_is_listed_with_its_source(command) -> None:
+    code, told, _ = command("list", "options")
+    listed = dict(line.split(maxsplit=1) for line in told.splitlines())
+    assert code == 0
+    for config in (Recipe, DataConfig):
+        for name, field in config.model_fields.items():
+            if any(isinstance(mark, catalog.Off) for mark in field.metadata):
+                (source,) = (mark.text for mark in field.metadata if isinstance(mark, catalog.Source))
+                assert listed[name.replace("_", "-")] == f"{field.description} {source}."
+    assert listed["clip"].endswith("a longer one is scaled; 0 is off. Pascanu et al. (2013).")
+    _, kinds, _ = command("list")
+    assert kinds.splitlines()[-1].split(maxsplit=1) == ["options", ", ".join(listed)]
 
 
 def test_summary_prints_the_table_of_the_source_document(command) -> None:

@@ -57,6 +57,13 @@ class Off:
 
 
 @dataclasses.dataclass(frozen=True)
+class Source:
+    """Marks where a config field comes from: a paper, or an item of the source documents."""
+
+    text: str
+
+
+@dataclasses.dataclass(frozen=True)
 class Option:
     """One keyword of a thing: its name, type, default and help."""
 

@@ -32,7 +32,7 @@ from pydantic import (
 )
 
 from . import catalog, spelling
-from .catalog import Off
+from .catalog import Off, Source
 from .errors import ConfigError, ConvscopeError, DataMissing, nearest
 
 SCHEMA = 1
@@ -113,16 +113,16 @@ class DataConfig(_Frozen):
     split_seed: int = Field(0, ge=0)
     """Seed of the split; the same for all runs unless varied, so that runs are scored on the same images."""
 
-    label_noise: Annotated[Choice | None, Off(None)] = None
+    label_noise: Annotated[Choice | None, Off(None), Source("S4.25")] = None
     """Wrong labels put among the training images on purpose (`convscope list noises`)."""
 
-    folds: Annotated[int, Field(ge=0), Off(0)] = 0
+    folds: Annotated[int, Field(ge=0), Off(0), Source("S4.5")] = 0
     """Parts for cross-validation; the validation images are then those of part `fold`; 0 is off."""
 
-    fold: Annotated[int | None, Field(ge=0), Off(None)] = None
+    fold: Annotated[int | None, Field(ge=0), Off(None), Source("S4.5")] = None
     """Which part is held out, from 0; absent with `folds`: each in turn, in a run of its own."""
 
-    refit: Annotated[bool, Off(False)] = False
+    refit: Annotated[bool, Off(False), Source("He et al. (2016), 4.2")] = False
     """Train on the validation images too: for a last run, when everything has been chosen."""
 
     skip_bad: bool = False
@@ -175,55 +175,59 @@ class Recipe(_Frozen):
     schedule: Choice = Choice(name="linear")
     """The learning rate as a share of its peak, a function of the step."""
 
-    warmup: float = Field(0.0, ge=0)
+    warmup: Annotated[float, Field(ge=0), Source("Goyal et al. (2017), 2.2")] = 0.0
     """Epochs in which the rate rises in a straight line from zero, before the schedule starts."""
 
-    weight_decay: float = Field(5e-4, ge=0)
+    weight_decay: Annotated[float, Field(ge=0), Source("S3.24-25, E3.6")] = 5e-4
     """Added to each gradient: weight_decay x weight, so the L2 penalty weight_decay/2 x |weights|^2."""
 
-    decay: Literal["weights", "all"] = "weights"
+    decay: Annotated[Literal["weights", "all"], Source("Jia et al. (2018), 3.2")] = "weights"
     """What decays: the weights of convolutions and linear layers, or all (biases and norms too)."""
 
-    decoupled: Annotated[bool, Off(False)] = False
+    decoupled: Annotated[bool, Off(False), Source("Loshchilov, Hutter (2019)")] = False
     """Decay beside the gradient instead of in it: weight - lr x weight_decay x weight, whatever the optimizer."""
 
-    l1: Annotated[float, Field(ge=0), Off(0.0)] = 0.0
+    l1: Annotated[float, Field(ge=0), Off(0.0), Source("S1.46")] = 0.0
     """Factor of the sum of absolute values of the weights that decay, added to the loss; 0 is off."""
 
     loss: Choice = Choice(name="cross-entropy")
     """What is minimised."""
 
-    class_weights: Annotated[Literal["none", "balanced"] | tuple[float, ...], Off("none")] = "none"
+    class_weights: Annotated[
+        Literal["none", "balanced"] | tuple[float, ...], Off("none"), Source("King, Zeng (2001)")
+    ] = "none"
     """What an image counts in the loss, by its class: as any other, N/(K N_class), or one number per class."""
 
-    clip: Annotated[float, Field(ge=0), Off(0.0)] = 0.0
+    clip: Annotated[float, Field(ge=0), Off(0.0), Source("Pascanu et al. (2013)")] = 0.0
     """Largest Euclidean norm of the gradient of all parameters together; a longer one is scaled; 0 is off."""
 
-    accumulate: Annotated[int, Field(ge=1), Off(1)] = 1
+    accumulate: Annotated[int, Field(ge=1), Off(1), Source("Ott et al. (2018)")] = 1
     """Parts in which a batch is processed one after another, to save memory; norms see one part at a time."""
 
-    ema: Annotated[float, Field(ge=0, lt=1), Off(0.0)] = 0.0
+    ema: Annotated[float, Field(ge=0, lt=1), Off(0.0), Source("Polyak, Juditsky (1992)")] = 0.0
     """Share of the old in a moving average of the weights, which is what is scored and kept; 0 is off."""
 
-    select: Annotated[Literal["accuracy", "balanced_accuracy", "top5", "loss"], Off("accuracy")] = "accuracy"
+    select: Annotated[
+        Literal["accuracy", "balanced_accuracy", "top5", "loss"], Off("accuracy"), Source("S1.51")
+    ] = "accuracy"
     """What on the validation split decides which weights are the best."""
 
-    early_stop: Annotated[float, Field(ge=0), Off(0.0)] = 0.0
+    early_stop: Annotated[float, Field(ge=0), Off(0.0), Source("S3.22")] = 0.0
     """Epochs without better weights after which the run ends; 0 is off."""
 
-    train_only: Annotated[tuple[str, ...], Off(("all",))] = ("all",)
+    train_only: Annotated[tuple[str, ...], Off(("all",)), Source("S3.85; Frankle et al. (2021)")] = ("all",)
     """What learns: all, norms, or names of parameters with * and ?, e.g. fc*; the rest stays as it starts."""
 
     augment: tuple[Choice, ...] | Literal["auto", "none"] = "auto"
     """Changes to each training image, in order; auto: what suits the data (no mirroring of digits)."""
 
-    enlarge: Annotated[int, Field(ge=0), Off(0)] = 0
+    enlarge: Annotated[int, Field(ge=0), Off(0), Source("S3.11, option 1")] = 0
     """Changed copies of each image made once, before training, instead of changing images at every step."""
 
-    progressive: Annotated[float, Field(ge=0, lt=1), Off(0.0)] = 0.0
+    progressive: Annotated[float, Field(ge=0, lt=1), Off(0.0), Source("Tan, Le (2021), 4")] = 0.0
     """Share of the run, from its start, in which images are shown at 3/4 of their height and width; 0 is off."""
 
-    validate_every: str = "1 epoch"
+    validate_every: Annotated[str, Source("S2.26")] = "1 epoch"
     """When to measure on the validation split: `1 epoch`, `0.5 epochs`, `40 steps`."""
 
     @field_validator("augment", mode="after")
