@@ -272,6 +272,7 @@ def test_folds_train_a_network_each_and_give_the_mean(command, tmp_path) -> None
         expected = f"{fold:4}  {80:6}  {final['correct']:7}  {final['accuracy']:8.2%}  {run.root}"
         assert line == expected
     assert lines[3].startswith("Mean validation accuracy of the final weights: ")
+    assert lines[4].endswith(f": {runs[0].environment['command']}") and ", 1 thread, commit " in lines[4]
     # One fold alone is one of these runs, and is reported as any run.
     code, told, watched = command(*words, "--fold", "1")
     assert (code, watched) == (0, "")

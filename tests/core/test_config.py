@@ -155,6 +155,11 @@ def test_an_option_that_is_added_later_renames_nothing_while_it_is_off(
             "f: recipe.epochs cannot be 'many': Input should be a valid number, unable to parse string as a number.",
         ),
         (
+            {"recipe": {"epochs": float("inf")}},
+            ConfigError,
+            "f: recipe.epochs cannot be inf: Input should be a finite number.",
+        ),
+        (
             {"recipe": {"decay": "biases"}},
             ConfigError,
             "f: recipe.decay cannot be 'biases': Input should be 'weights' or 'all'.",

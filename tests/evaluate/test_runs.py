@@ -206,7 +206,7 @@ def test_data_with_other_classes_are_refused(run: Run, monkeypatch: pytest.Monke
 
 def test_a_claim_holds_all_there_is_to_know(run: Run) -> None:
     scores = evaluate(run)
-    claim = run.claim(scores, "validation", "best")
+    claim = run.claim(scores.correct, scores.images, "validation", "best")
     assert claim.value == scores.accuracy and claim.low < claim.value < claim.high
     assert (claim.interval, claim.n, claim.split) == ("Wilson 95 %", "30 images, 1 seed", "validation")
     assert claim.what == "lenet5 on synthetic, accuracy of the best weights"

@@ -9,7 +9,7 @@ import tiny
 from convscope.core import records
 from convscope.core.errors import UnknownName
 from convscope.evaluate.metrics import HIGHER_IS_BETTER, Scores, is_better
-from convscope.train import hooks
+from convscope.train import hooks, run
 
 # Validation every 4 of 27 steps; 9 steps are an epoch, so an epoch without better weights is 3 validations.
 CORRECT = (10, 12, 11, 12, 12, 13, 9)
@@ -38,12 +38,14 @@ def test_the_run_ends_after_so_many_epochs_without_better_weights(
 
     With 1.4 epochs of patience, step 24 (13 correct) comes before step 8 + 12.6 = 20.6 has a validation.
     """
-    run = tiny.go(tmp_path, early_stop=patience)
-    assert run.result is not None
-    assert run.result["steps"] == run.snapshot("last").step == steps
-    assert run.result["ended"] == ("last step" if steps == tiny.STEPS else "early stop")
-    assert [record["step"] for record in run.metrics] == [s for s in (4, 8, 12, 16, 20, 24, 27) if s <= steps]
-    assert run.snapshot("best").step == (8 if steps < 24 else 24)
+    found = tiny.go(tmp_path, early_stop=patience)
+    assert found.result is not None
+    assert found.result["steps"] == found.snapshot("last").step == steps
+    assert found.result["ended"] == ("last step" if steps == tiny.STEPS else "early stop")
+    assert [record["step"] for record in found.metrics] == [
+        s for s in (4, 8, 12, 16, 20, 24, 27) if s <= steps
+    ]
+    assert found.snapshot("best").step == (8 if steps < 24 else 24)
 
 
 @pytest.mark.usefixtures("cheap", "scripted")
@@ -69,13 +71,49 @@ def test_a_run_in_short_segments_stops_at_the_same_step(tmp_path: Path, segment:
     for _ in range(40):
         with tiny.traced(tiny.crash_after(segment)):
             try:
-                run = tiny.go(tmp_path / "killed", early_stop=1.2, checkpoint_every="1 steps")
+                found = tiny.go(tmp_path / "killed", early_stop=1.2, checkpoint_every="1 steps")
                 break
             except tiny.Crash:
                 continue
-    assert run.result is not None and wanted.result is not None
-    assert run.result["steps"] == wanted.result["steps"] == 20
+    assert found.result is not None and wanted.result is not None
+    assert found.result["steps"] == wanted.result["steps"] == 20
     assert tiny.digest(tmp_path / "killed") == tiny.digest(tmp_path / "whole")
+
+
+@pytest.mark.usefixtures("cheap", "scripted")
+def test_a_death_between_the_stop_and_the_result_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With hours between checkpoints, the one of the stop is all there is; its moment is met again whole."""
+    rare = {"early_stop": 0.5, "checkpoint_every": "1000 steps"}
+    tiny.go(tmp_path / "whole", **rare)
+    with monkeypatch.context() as patched:
+        patched.setattr(run, "_finish", lambda *given: (_ for _ in ()).throw(tiny.Crash))
+        with pytest.raises(tiny.Crash):
+            tiny.go(tmp_path / "killed", **rare)
+    tiny.go(tmp_path / "killed", **rare)
+    assert tiny.digest(tmp_path / "killed") == tiny.digest(tmp_path / "whole")
+
+
+@pytest.mark.usefixtures("cheap", "scripted")
+def test_the_last_step_is_no_early_stop(tmp_path: Path) -> None:
+    """At step 27 no weights have been better for 0.3 epochs, and there is nothing left to stop."""
+    found = tiny.go(tmp_path, early_stop=0.3, validate_every="9 steps", epochs=1)
+    assert found.result is not None and found.result["ended"] == "last step"
+
+
+@pytest.mark.usefixtures("cheap")
+def test_epochs_with_smaller_images_do_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first of nine validations is the best; 14 of 27 steps show smaller images, so patience starts there."""
+    original = hooks.Validation._scored
+
+    def scored(self: hooks.Validation, session: hooks.Session) -> records.Record:
+        return {**original(self, session), "val_accuracy": 1 / session.step}
+
+    monkeypatch.setattr(hooks.Validation, "_scored", scored)
+    found = tiny.go(tmp_path, "resnet", early_stop=0.5, progressive=0.5, validate_every="3 steps")
+    assert found.result is not None
+    assert found.result["steps"] == 21  # 14 + half an epoch is 18.5
 
 
 def scores(confusion: Sequence[Sequence[int]], loss: float = 1.0, top5: int = 0) -> Scores:
@@ -111,6 +149,6 @@ def test_an_unknown_measure_is_an_error(name: str) -> None:
 
 @pytest.mark.usefixtures("cheap")
 def test_the_weights_are_chosen_by_the_measure_asked_for(tmp_path: Path) -> None:
-    run = tiny.go(tmp_path, select="loss")
-    assert run.result is not None
-    assert run.result["best"]["val_loss"] == min(record["val_loss"] for record in run.metrics)
+    found = tiny.go(tmp_path, select="loss")
+    assert found.result is not None
+    assert found.result["best"]["val_loss"] == min(record["val_loss"] for record in found.metrics)

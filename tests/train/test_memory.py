@@ -10,7 +10,7 @@ from torch import nn
 from convscope.core.errors import NoMemory
 from convscope.data import load_config
 from convscope.evaluate.predict import logits
-from convscope.train import loop
+from convscope.train import loop, memory
 
 FULL = "CUDA out of memory. Tried to allocate 2.00 GiB"
 
@@ -133,3 +133,33 @@ def test_scoring_takes_fewer_images_at_a_time() -> None:
     with pytest.raises(NoMemory) as error:
         logits(made.model, data.train, made.batches.normalise)
     assert str(error.value) == f"cpu has no memory for a single image: {FULL}\nmore of it"
+
+
+@pytest.mark.parametrize(
+    ("images", "parts", "sizes"), [(14, 13, [2] * 7), (15, 7, [3] * 5), (13, 4, [4, 4, 5]), (7, 9, [2, 2, 3])]
+)
+def test_no_part_has_a_single_image_where_a_norm_needs_two(images: int, parts: int, sizes: list[int]) -> None:
+    made = tiny.session("resnet", accumulate=parts)
+    made.model.train()
+    assert memory.part_sizes(made, images) == sizes
+    made.model.eval()
+    assert (
+        sum(memory.part_sizes(made, images)) == images and memory.part_sizes(made, 3 * parts) == [3] * parts
+    )
+
+
+@pytest.mark.usefixtures("cheap")
+def test_no_room_for_what_the_optimizer_remembers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Adam asks for two more copies of the weights at its first step, when the gradients are there already."""
+
+    def full(optimizer: torch.optim.Optimizer) -> None:
+        raise torch.OutOfMemoryError(f"{FULL}\nmore of it")
+
+    made = tiny.session("resnet")
+    monkeypatch.setattr(made.optimizer, "step", lambda: full(made.optimizer))
+    with pytest.raises(NoMemory) as error:
+        loop.take_step(made)
+    assert str(error.value) == (
+        f"Step 0: cpu has no memory for what a step needs besides the network ({FULL}). Choose a smaller network, a "
+        f"smaller --batch-size, or an --optimizer that remembers less, such as sgd."
+    )

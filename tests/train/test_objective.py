@@ -94,3 +94,10 @@ def test_a_step_feels_the_penalty() -> None:
     for name, (parameter, plain) in found[0].items():
         expected = 0.01 * parameter.sign() if parameter.ndim > 1 else torch.zeros_like(parameter)
         assert torch.allclose(found[1][name][1] - plain, expected, atol=1e-6), name
+
+
+def test_a_batch_without_an_image_that_counts_teaches_nothing() -> None:
+    found = objective(class_weights=[1.0, 0.0, 0.0])
+    loss = found(LOGITS.clone().requires_grad_(), torch.tensor([1, 2, 1, 2]))
+    loss.backward()
+    assert float(loss.detach()) == 0.0

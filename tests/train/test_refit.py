@@ -62,3 +62,17 @@ def test_the_command_says_that_nothing_was_held_out(
     assert code == 0
     assert "validation" not in out and "nothing was held out to compare with" in out
     assert "The test split is sealed. Open it once, when all is decided: convscope test " in out
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "flag"), [("early_stop", 2.0, "--early-stop"), ("select", "loss", "--select")]
+)
+def test_nothing_is_chosen_where_nothing_is_held_out(
+    tmp_path: Path, key: str, value: object, flag: str
+) -> None:
+    with pytest.raises(ConfigError) as error:
+        tiny.go(tmp_path, data={**SOURCE, "refit": True}, **{key: value})
+    assert str(error.value) == (
+        f"{flag} chooses by validation images, and --refit trains on them too. Leave one of the two out; to end a refit "
+        f"early, give the epochs that were chosen before: --epochs."
+    )

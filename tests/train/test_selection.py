@@ -11,6 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import tiny
 import torch
@@ -18,12 +19,12 @@ from torch import nn
 
 from convscope.core import records, snapshot
 from convscope.core.config import Recipe
-from convscope.core.errors import SealedSplit
+from convscope.core.errors import ConfigError, SealedSplit
 from convscope.core.records import RunPaths
 from convscope.data import augment, batches, load_config
 from convscope.data.images import Sealed
 from convscope.evaluate.runs import open_run
-from convscope.evaluate.scoring import evaluate
+from convscope.evaluate.scoring import evaluate, evaluate_on
 from convscope.evaluate.sealed import open_test
 from convscope.train import checkpoint, hooks, run
 from convscope.train.events import unwatched
@@ -237,3 +238,20 @@ def test_the_test_split_of_an_unfinished_run_stays_sealed(tmp_path: Path) -> Non
         f"until then `convscope evaluate` scores the validation split."
     )
     assert replace(found) == found and not found.paths.openings.exists()
+
+
+@pytest.mark.usefixtures("cheap")
+def test_the_set_a_run_was_trained_on_is_not_another_set(tmp_path: Path) -> None:
+    """D10: its test images were drawn from it, so scoring the whole set would score them without a record."""
+    rng = np.random.default_rng(0)
+    images, labels = rng.integers(0, 256, (60, 28, 28), dtype=np.uint8), np.arange(60) % 3
+    np.savez(tmp_path / "set.npz", images=images, labels=labels)
+    np.savez(tmp_path / "other.npz", images=images[::-1], labels=labels)
+    trained = tiny.go(tmp_path, data={"source": f"npz:{tmp_path / 'set.npz'}"}, epochs=1)
+    assert evaluate_on(trained, f"npz:{tmp_path / 'other.npz'}").images == 60
+    with pytest.raises(ConfigError) as error:
+        evaluate_on(trained, f"npz:{tmp_path / 'set.npz'}")
+    assert str(error.value) == (
+        f"npz:{tmp_path / 'set.npz'} is what {trained.root} was trained on, and its sealed test images are among these. "
+        f"Score its validation or training images with --split, and the test images, once, with `convscope test`."
+    )

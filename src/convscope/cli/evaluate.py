@@ -54,7 +54,7 @@ def main(arguments: Sequence[str]) -> int:
         scores = evaluate(run, split=flags.split, weights=flags.weights, data=run.data(**where))
         split = {"val": "validation", "train": "training"}[flags.split]
     print_scores(scores, run.card(flags.weights).classes)
-    print(run.claim(scores, split, run.chosen(flags.weights)))
+    print(run.claim(scores.correct, scores.images, split, run.chosen(flags.weights)))
     return 0
 
 

@@ -47,7 +47,7 @@ def main(arguments: Sequence[str]) -> int:
     data = run.data(data_dir=flags.data_dir, cache_dir=flags.cache_dir)
     scores, count = open_test(run, data, weights=flags.weights, command=command_line())
     print_scores(scores, data.classes)
-    print(run.claim(scores, "test", run.chosen(flags.weights)))
+    print(run.claim(scores.correct, scores.images, "test", run.chosen(flags.weights)))
     times = "once, by this command" if count == 1 else f"{count} times by now"
     print(f"The test split of {data.name} has been opened {times}; {run.paths.openings} lists it.")
     return 0

@@ -1,9 +1,9 @@
 """`convscope train`: the main job."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import parse
 
@@ -58,20 +58,28 @@ def main(arguments: Sequence[str]) -> int:
 
 def report_folds(runs: Sequence["Run"]) -> None:
     """What cross-validation prints: a line per part, and the mean."""
-    from convscope.evaluate.metrics import Scores
     from convscope.train.cross import accuracies
 
     print("fold  images  correct  accuracy  run")
     for fold, run in enumerate(runs):
         assert run.result is not None  # it has ended
-        scores = Scores.from_table(run.result["final"])
-        print(f"{fold:4}  {scores.images:6,}  {scores.correct:7,}  {scores.accuracy:8.2%}  {run.root}")
+        images, correct = run.result["final"]["images"], run.result["final"]["correct"]
+        print(f"{fold:4}  {images:6,}  {correct:7,}  {correct / images:8.2%}  {run.root}")
     print(accuracies(runs))
+    print(runs[0].claim(correct, images, "validation", "final").origin)
+
+
+def best_sentence(best: Mapping[str, Any], measure: str) -> str:
+    """Which weights are the best, and by what they were chosen."""
+    accuracy = f"{best['val_accuracy']:.2%}"
+    if measure == "accuracy":
+        return f"Best on validation: {accuracy} at epoch {best['epoch']:g}."
+    chosen = f"{best[f'val_{measure}']:.4f}" if measure == "loss" else f"{best[f'val_{measure}']:.2%}"
+    return f"Best on validation by {measure.replace('_', ' ')}: {chosen} at epoch {best['epoch']:g}, accuracy {accuracy}."
 
 
 def report(root: Path) -> None:
     """What a finished run prints: curve, claim, best, diagnosis, and what to do next."""
-    from convscope.evaluate.metrics import Scores
     from convscope.evaluate.runs import open_run
 
     from .show import curve, duration
@@ -82,10 +90,9 @@ def report(root: Path) -> None:
     if "final" in result:
         accuracies = [record["val_accuracy"] for record in run.metrics]
         print(curve(accuracies, "validation accuracy by epoch"))
-        print(run.claim(Scores.from_table(result["final"]), "validation", "final"))
-        best = result["best"]
-        print(f"Best on validation: {best['val_accuracy']:.2%} at epoch {best['epoch']:g}.")
-    if result["ended"] == "early stop":
+        print(run.claim(result["final"]["correct"], result["final"]["images"], "validation", "final"))
+        print(best_sentence(result["best"], run.config.recipe.select))
+    if result.get("ended") == "early stop":  # runs before 0.1 do not say
         print(f"Stopped early, at epoch {result['epochs']:g}: no better weights for a while.")
     print(f"Time: {duration(result['seconds'])}.")
     for sentence in result["diagnosis"]:

@@ -168,6 +168,10 @@ class Claim:
     def __str__(self) -> str:
         return (
             f"{self.what}: {self.value:.2%} [{self.low:.2%}, {self.high:.2%}] "
-            f"({self.interval}, n = {self.n}, {self.split} split)\n"
-            f"  {self.device}, commit {self.commit}: {self.command}"
+            f"({self.interval}, n = {self.n}, {self.split} split)\n{self.origin}"
         )
+
+    @property
+    def origin(self) -> str:
+        """What made it, in a line."""
+        return f"  {self.device}, commit {self.commit}: {self.command}"

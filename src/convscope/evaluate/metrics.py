@@ -8,7 +8,7 @@ integers, whatever the batch size.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,19 +99,12 @@ class Scores:
                 name: {"images": count, "correct": right}
                 for name, count, right in zip(classes, self.class_images, self.class_correct, strict=True)
             },
-            "confusion": [list(row) for row in self.confusion],
+            "confusion": {
+                "rows": "true class",
+                "columns": "predicted class",
+                "counts": [list(row) for row in self.confusion],
+            },
         }
-
-    @classmethod
-    def from_table(cls, table: Mapping[str, Any]) -> Scores:
-        """The inverse of `as_table`."""
-        return cls(
-            images=table["images"],
-            correct=table["correct"],
-            correct_top5=table["correct_top5"],
-            loss=table["loss"],
-            confusion=tuple(tuple(row) for row in table["confusion"]),
-        )
 
 
 def score(logits: Tensor, labels: Tensor) -> Scores:

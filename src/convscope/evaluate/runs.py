@@ -24,8 +24,6 @@ from convscope.core.records import Claim, Record, RunPaths
 from convscope.data import Data, Normaliser, load_config
 from convscope.models import build
 
-from .metrics import Scores
-
 Which = Literal["best", "last"]
 
 
@@ -212,18 +210,18 @@ class Run:
             )
         return data
 
-    def claim(self, scores: Scores, split: str, weights: str) -> Claim:
+    def claim(self, correct: int, images: int, split: str, weights: str) -> Claim:
         """The accuracy of one set of predictions as something that may be shown."""
-        low, high = wilson(scores.correct, scores.images)
+        low, high = wilson(correct, images)
         environment = self.environment
         threads = environment["threads"]
         return Claim(
             what=f"{self.config.model.name} on {self.config.data.kind}, accuracy of the {weights} weights",
-            value=scores.accuracy,
+            value=correct / images,
             low=low,
             high=high,
             interval="Wilson 95 %",
-            n=f"{scores.images} images, 1 seed",
+            n=f"{images} images, 1 seed",
             split=split,
             device=f"{environment['machine']['processor']}, {threads} thread{'s' if threads > 1 else ''}",
             commit=_short(environment["commit"]),

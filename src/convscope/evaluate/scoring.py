@@ -66,11 +66,17 @@ def evaluate_on(run: Run, source: str, *, weights: Which = "best", **where: Any)
         where: data_dir, cache_dir, download.
 
     Raises:
+        ConfigError: the data the run was trained on, where its test images were drawn from them.
         ClassMismatch: a class the network does not know.
     """
     card = run.card(weights)
     config = DataConfig(source=source, size=card.data["size"] or None, fit=card.data["fit"])
     raw = read_source(config, **where)
+    if raw.hash == card.data["hash"] and raw.test is None:
+        raise ConfigError(
+            f"{source} is what {run.root} was trained on, and its sealed test images are among these. Score its "
+            f"validation or training images with --split, and the test images, once, with `convscope test`."
+        )
     images = image_set(raw.train, raw.classes)
     if images.shape != (card.channels, card.height, card.width):
         raise ConfigError(

@@ -81,7 +81,7 @@ class CrossValidated:
         return fmean(self.accuracies)
 
     def __str__(self) -> str:
-        low, high = student(self.accuracies)
+        low, high = (min(max(end, 0.0), 1.0) for end in student(self.accuracies))
         return (
             f"Mean validation accuracy of the final weights: {self.mean:.2%} [{low:.2%}, {high:.2%}] "
             f"(Student 95 %, n = {len(self.accuracies)} folds, one network each). The networks share most of "

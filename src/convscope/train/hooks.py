@@ -178,17 +178,29 @@ class EarlyStop:
     """Ends the run at a validation when there have been no better weights for some epochs.
 
     A function of the step and the best record, which are in the checkpoint, so a continued run stops at
-    the same moment.
+    the same moment.  Epochs with smaller images do not count: what is scored then says little.
     """
 
     def __init__(self, epochs: float, checkpoints: Checkpoints) -> None:
         self.epochs, self.checkpoints = epochs, checkpoints
 
-    def __call__(self, session: Session) -> None:
-        """Stop if it is time, with a checkpoint as at the end of any run."""
-        if session.best and session.epoch - session.best["epoch"] >= self.epochs:
-            session.stopped = True
+    def before(self, session: Session) -> None:
+        """Where this validation may be the last one, write the checkpoint that ends any run.
+
+        Before the validation, as every checkpoint: a run continued from it validates again.
+        """
+        if self._is_due(session):
             self.checkpoints.write(session)
+
+    def __call__(self, session: Session) -> None:
+        """Stop if it is time."""
+        session.stopped = self._is_due(session)
+
+    def _is_due(self, session: Session) -> bool:
+        if session.best is None or session.step >= session.total:
+            return False
+        best: float = session.best["epoch"]
+        return session.epoch - max(best, session.small_until / session.batches.per_epoch) >= self.epochs
 
 
 class Progress:

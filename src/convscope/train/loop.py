@@ -125,15 +125,17 @@ def take_step(session: Session) -> None:
 
     Raises:
         Diverged: the loss or a gradient is not finite; the weights are as they were before the step.
+        NoMemory: the device has no room for the batch, or for what the optimizer remembers.
     """
-    images, labels = session.batch(session.step)
-    set_rate(session.optimizer, session.rate())
-    loss, logits = memory.sparing(session, lambda: gradients(session, images, labels))
-    stop_unless_finite(session, loss, images)
-    session.optimizer.step()
-    if session.ema:
-        session.ema.update(session.model, session.step)
-    session.tally.add(logits, labels, loss)
+    with memory.told(session):
+        images, labels = session.batch(session.step)
+        set_rate(session.optimizer, session.rate())
+        loss, logits = memory.sparing(session, lambda: gradients(session, images, labels))
+        stop_unless_finite(session, loss, images)
+        session.optimizer.step()
+        if session.ema:
+            session.ema.update(session.model, session.step)
+        session.tally.add(logits, labels, loss)
     session.step += 1
 
 
@@ -153,7 +155,8 @@ def gradients(session: Session, images: Tensor, labels: Tensor) -> tuple[float, 
     model.zero_grad(set_to_none=True)
     fences.reseed(session.streams.torch_seed("dropout", session.step))
     total, outputs = 0.0, []
-    for some, true, weight in zip(*(t.chunk(session.parts) for t in (images, labels, weights)), strict=True):
+    sizes = memory.part_sizes(session, len(images))
+    for some, true, weight in zip(*(torch.split(t, sizes) for t in (images, labels, weights)), strict=True):
         with session.lowered(model):
             logits = model(some).float()
         loss = session.objective(logits, true, weight)

@@ -8,13 +8,15 @@ allowed it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from convscope.core.errors import NoMemory
+from convscope.data.batches import batch_sizes
 
 if TYPE_CHECKING:
     from .loop import Session
@@ -36,14 +38,49 @@ def sparing(session: Session, work: Callable[[], T]) -> T:
         try:
             return work()
         except torch.OutOfMemoryError as error:
-            _refuse_unless_divisible(session, str(error))
+            _refuse_unless_divisible(session, _first_line(error))
         session.parts *= 2
 
 
-def _refuse_unless_divisible(session: Session, reason: str) -> None:
-    size, said = session.recipe.batch_size, reason.partition("\n")[0]
-    normed = any(isinstance(module, _BatchNorm) and module.training for module in session.model.modules())
-    if normed and session.recipe.accumulate == 1:
+def part_sizes(session: Session, images: int) -> list[int]:
+    """The sizes of the parts in which a batch of so many images is processed.
+
+    A batch norm cannot standardise one value per channel, so with one no part has a single image.
+    """
+    size = -(-images // session.parts)
+    if _normed(session):
+        return batch_sizes(images, max(size, 2))
+    return [min(size, images - first) for first in range(0, images, size)]
+
+
+@contextmanager
+def told(session: Session) -> Iterator[None]:
+    """Say what has no room where nothing can be done in parts.
+
+    Raises:
+        NoMemory: the device's memory ran out.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise NoMemory(
+            f"Step {session.step}: {session.batches.device} has no memory for what a step needs besides the network "
+            f"({_first_line(error)}). Choose a smaller network, a smaller --batch-size, or an --optimizer that "
+            f"remembers less, such as sgd."
+        ) from None
+
+
+def _normed(session: Session) -> bool:
+    return any(isinstance(module, _BatchNorm) and module.training for module in session.model.modules())
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
+
+
+def _refuse_unless_divisible(session: Session, said: str) -> None:
+    size = session.recipe.batch_size
+    if _normed(session) and session.recipe.accumulate == 1:
         raise NoMemory(
             f"Step {session.step}: {session.batches.device} has no memory for a batch of {size} images ({said}). "
             f"The network's batch norms see a whole batch at a time, so processing it in parts is another "

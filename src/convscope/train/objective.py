@@ -41,7 +41,8 @@ class Objective:
         if self._by_class is None:
             return torch.full((len(labels),), 1 / len(labels), device=labels.device)
         each = self.shares(labels) @ self._by_class.to(labels.device)
-        return each / each.sum()
+        # A batch of nothing but images that do not count has the weights zero, not 0/0.
+        return each / each.sum().clamp(min=torch.finfo(each.dtype).tiny)
 
     def shares(self, labels: Tensor) -> Tensor:
         """Labels (n,) as one-hot rows (n, K); shares as they are."""

@@ -21,7 +21,7 @@ from convscope.compute.device import keep_freed_memory, pick
 from convscope.core import config as configs
 from convscope.core import files, records, snapshot
 from convscope.core.config import RunConfig, validated
-from convscope.core.errors import Diverged
+from convscope.core.errors import ConfigError, Diverged
 from convscope.core.records import RunPaths
 from convscope.data import Data, load_config
 from convscope.evaluate.metrics import Scores, score
@@ -131,6 +131,19 @@ def catalogued(config: RunConfig) -> None:
             choice.resolved("augmentations")
     if config.data.label_noise:
         config.data.label_noise.resolved("noises")
+    _refuse_choosing_without_validation(config)
+
+
+def _refuse_choosing_without_validation(config: RunConfig) -> None:
+    """Raises: ConfigError: with --refit nothing is held out by which weights, or an end, could be chosen."""
+    if not config.data.refit:
+        return
+    for key, flag in (("early_stop", "--early-stop"), ("select", "--select")):
+        if key in dict(configs.switched_on(config.recipe)):
+            raise ConfigError(
+                f"{flag} chooses by validation images, and --refit trains on them too. Leave one of the two out; to "
+                f"end a refit early, give the epochs that were chosen before: --epochs."
+            )
 
 
 def resolve(config: RunConfig, data: Data) -> RunConfig:
@@ -207,7 +220,8 @@ def _loop(session: Session, job: Job, card: Card, request: signals.Request, watc
     steps = job.config.recipe.validation_steps(session.batches.per_epoch)
     at_validation: list[Hook] = [validation]
     if job.config.recipe.early_stop:
-        at_validation.append(EarlyStop(job.config.recipe.early_stop, checkpoints))
+        stop = EarlyStop(job.config.recipe.early_stop, checkpoints)
+        at_validation = [stop.before, validation, stop]
     train_steps(session, [Stopwatch(), checkpoints, every(steps, *at_validation), Progress(watch)])
 
 
@@ -217,7 +231,7 @@ def _finish(session: Session, job: Job, card: Card) -> None:
     keep_best(session, job.paths)
     snapshot.keep_newest(job.paths.checkpoints, KEPT)  # tensors without a manifest that a power loss left
     seen = _seen(session, job.data, card)
-    result = {
+    result: dict[str, Any] = {
         "status": "finished",
         "steps": session.step,
         "epochs": session.epoch,
@@ -239,14 +253,21 @@ def _finish(session: Session, job: Job, card: Card) -> None:
         ]
     if job.data.noise:
         result["label_noise"] = job.data.noise.as_table()
+        result["diagnosis"].append(
+            "Training images were scored by their true labels, not by those put there as noise."
+        )
     records.write_json(job.paths.result, result)
 
 
 def _seen(session: Session, data: Data, card: Card) -> Scores:
-    """Scores of as many training images as there are for validation, evenly spread: enough to see a gap."""
+    """Scores of as many training images as there are for validation, evenly spread: enough to see a gap.
+
+    By their true labels, as validation images: whether wrong labels were learned is another question.
+    """
     count = len(data.val) or SEEN_WITHOUT_VALIDATION
-    sample = data.train.subset(torch.arange(0, len(data.train), max(1, len(data.train) // count)))
-    return score(logits(session.shown, sample, card.normalise), sample.labels)
+    chosen = torch.arange(0, len(data.train), max(1, len(data.train) // count))
+    labels = data.noise.true_labels if data.noise else data.train.labels
+    return score(logits(session.shown, data.train.subset(chosen), card.normalise), labels[chosen])
 
 
 def try_one_batch(config: RunConfig, place: Place) -> Overfit:
