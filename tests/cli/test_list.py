@@ -26,6 +26,15 @@ def test_the_options_of_a_model_are_listed_with_defaults(command) -> None:
     assert "  recipe: epochs " in told
 
 
+def test_the_options_of_an_augmentation_are_explained_with_what_is_allowed(command) -> None:
+    _, told, _ = command("list", "augmentations", "crop")
+    assert told.splitlines()[1:] == [
+        "  padding  4            pixels added on each side.",
+        "  mode     'zero'       what is added: black (`zero`), or the image mirrored at its outermost pixels, which are "
+        "not repeated (`reflect`), so that no black edge tells how far the image has moved. (zero, reflect)",
+    ]
+
+
 def test_every_option_of_training_is_listed_with_its_source(command) -> None:
     code, told, _ = command("list", "options")
     listed = dict(line.split(maxsplit=1) for line in told.splitlines())

@@ -97,3 +97,15 @@ def test_every_public_factory_is_in_the_catalog(
 ) -> None:
     written = {f"{f.__module__}:{f.__name__}" for f in functions(convscope.models) if belongs(f)}
     assert written == targets(kind)
+
+
+@pytest.mark.parametrize("kind", catalog.kinds())
+def test_every_option_is_explained(kind: str) -> None:
+    """By its docstring, under `Args:`, or by the text of a shared field."""
+    unexplained = [
+        (item.name, name)
+        for item in catalog.items(kind)
+        for name, option in catalog.options(item).items()
+        if not option.text
+    ]
+    assert unexplained == []

@@ -5,6 +5,8 @@ import pytest
 import torch
 from torch import nn
 
+from convscope.core.config import Choice, Recipe
+from convscope.train import optim
 from convscope.train.muon import Muon, muon, orthogonalised
 
 RNG = np.random.default_rng(0)
@@ -108,3 +110,31 @@ def test_parameters_without_a_gradient_stay() -> None:
     optimizer.step()
     assert frozen.tolist() == [2.0] * 4
     assert moving.tolist() != [2.0] * 4
+
+
+def test_a_first_step_goes_where_torchs_goes() -> None:
+    """torch.optim.Muon takes matrices, and iterates in bfloat16: the same direction to a thousandth."""
+    start, gradient = torch.from_numpy(RNG.normal(size=(2, 6, 18))).float()
+    theirs, ours = nn.Parameter(start.clone()), nn.Parameter(start.clone().view(6, 2, 3, 3))
+    theirs.grad, ours.grad = gradient.clone(), gradient.clone().view(6, 2, 3, 3)
+    torch.optim.Muon([theirs], lr=0.05, weight_decay=0.0, momentum=0.6, ns_steps=3).step()
+    muon([{"params": [ours], "weight_decay": 0.0}], lr=0.05, momentum=0.6, fix_norm=False).step()
+    moved, wanted = (ours.detach().view(6, 18) - start).flatten(), (theirs.detach() - start).flatten()
+    assert torch.cosine_similarity(moved, wanted, dim=0) > 0.999
+    assert float(moved.norm() / wanted.norm()) == pytest.approx(1.0, abs=0.01)
+
+
+def test_what_keeps_its_norm_does_not_decay_and_the_words_say_so() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4, 2))
+    kept = {
+        "0.1 on 8 numbers in 1 tensor (3.weight)",
+        "none on 118 numbers in 4 tensors (0.weight, 1.weight, 1.bias, ...)",
+    }
+    free = {
+        "0.1 on 116 numbers in 2 tensors (0.weight, 3.weight)",
+        "none on 10 numbers in 3 tensors (1.weight, 1.bias, 3.bias)",
+    }
+    for fix_norm, words in ((True, kept), (False, free)):
+        recipe = Recipe(weight_decay=0.1, optimizer=Choice(name="muon", options={"fix_norm": fix_norm}))
+        asked = optim.groups(model, recipe)
+        assert set(map(str, optim.acting(asked, optim.build(recipe, asked)))) == words

@@ -266,7 +266,7 @@ def test_a_group_says_what_it_does() -> None:
     weights = [nn.Parameter(torch.zeros(1000, 2)) for _ in range(4)]
     many = optim.Group(("a", "b", "c", "d"), tuple(weights), 5e-4)
     assert str(many) == "0.0005 on 8,000 numbers in 4 tensors (a, b, c, ...)"
-    assert str(optim.Group(("a",), (weights[0],), 0.0)) == "none on 2,000 numbers in 1 tensors (a)"
+    assert str(optim.Group(("a",), (weights[0],), 0.0)) == "none on 2,000 numbers in 1 tensor (a)"
 
 
 def test_the_rate_reaches_every_group() -> None:

@@ -1,6 +1,7 @@
 """`convscope list`: what can be picked by name."""
 
 from collections.abc import Sequence
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
@@ -58,13 +59,21 @@ def _print_kind(kind: str) -> None:
         print(f"{item.name:<{width}}  {item.line}. {item.source}.")
 
 
+def _choices(annotation: Any) -> tuple[Any, ...]:
+    """The values of a `Literal`, also inside `Annotated`."""
+    kind = get_args(annotation)[0] if hasattr(annotation, "__metadata__") else annotation
+    return get_args(kind) if get_origin(kind) is Literal else ()
+
+
 def _print_item(kind: str, name: str) -> None:
     item = catalog.find(kind, name)
     print(f"{name}: {item.line}. {item.source}.")
     options = catalog.options(item)
     width = max((len(option) for option in options), default=0)
     for option in options.values():
-        print(f"  {option.name:<{width}}  {option.default!r:<12} {option.text}".rstrip())
+        allowed = _choices(option.type)
+        choices = f" ({', '.join(map(str, allowed))})" if allowed else ""
+        print(f"  {option.name:<{width}}  {option.default!r:<12} {option.text}{choices}")
     if not options:
         print("  no options")
     if item.recipe:

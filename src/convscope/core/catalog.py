@@ -15,6 +15,7 @@ parameter without a default is filled in by convscope, not by the user.
 import dataclasses
 import importlib
 import inspect
+import re
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -136,8 +137,18 @@ def options(item: Item) -> dict[str, Option]:
                     field.name, shared_hints[field.name], getattr(shared, field.name), text
                 )
         else:
-            found[parameter.name] = Option(parameter.name, hints[parameter.name], parameter.default)
+            text = _explained(function, parameter.name)
+            found[parameter.name] = Option(parameter.name, hints[parameter.name], parameter.default, text)
     return found
+
+
+def _explained(function: Callable[..., Any], parameter: str) -> str:
+    """What the docstring says of a parameter under `Args:`, in one line."""
+    args = re.search(r"^Args:\n((?:    .*\n|\n)*)", f"{inspect.getdoc(function)}\n", re.MULTILINE)
+    entry = re.search(
+        rf"^    {parameter}: ((?:.*\n)(?:        .*\n)*)", args[1] if args else "", re.MULTILINE
+    )
+    return " ".join(entry[1].split()) if entry else ""
 
 
 def asked(item: Item) -> tuple[str, ...]:

@@ -63,6 +63,11 @@ def torch_default(module: nn.Module) -> None:
 def uniform(module: nn.Module, bound: Positive = 0.05, biases: Biases = "zero") -> None:
     """Uniform between -bound and bound in every layer, whatever its size.
 
+    Args:
+        module: changed in place.
+        bound: largest absolute value.
+        biases: zero, or as the framework drew them.
+
     Reference:
         S4.10, whose network was built with Keras: RandomUniform, with the same bound by default.
     """
@@ -71,6 +76,11 @@ def uniform(module: nn.Module, bound: Positive = 0.05, biases: Biases = "zero") 
 
 def normal(module: nn.Module, std: Positive = 0.05, biases: Biases = "zero") -> None:
     """Normal with mean zero and the same standard deviation in every layer.
+
+    Args:
+        module: changed in place.
+        std: standard deviation.
+        biases: zero, or as the framework drew them.
 
     Reference:
         Keras: RandomNormal, with the same deviation by default.  Krizhevsky, Sutskever, Hinton (2012),
@@ -103,6 +113,11 @@ def truncated_normal(module: nn.Module, std: Positive = 0.05, biases: Biases = "
 def lecun(module: nn.Module, distribution: Distribution = "normal", biases: Biases = "zero") -> None:
     """Variance 1/n_in, which keeps the size of outputs where the activation is about linear.
 
+    Args:
+        module: changed in place.
+        distribution: of the weights.
+        biases: zero, or as the framework drew them.
+
     Reference:
         S3.68, S3.71; LeCun, Bottou, Orr, Mueller (1998), Efficient BackProp, section 4.6.
     """
@@ -111,6 +126,11 @@ def lecun(module: nn.Module, distribution: Distribution = "normal", biases: Bias
 
 def xavier(module: nn.Module, distribution: Distribution = "normal", biases: Biases = "zero") -> None:
     """Variance 2/(n_in + n_out), a compromise between the sizes of outputs and of gradients.
+
+    Args:
+        module: changed in place.
+        distribution: of the weights.
+        biases: zero, or as the framework drew them.
 
     Reference:
         S3.69; Glorot, Bengio (2010), Understanding the Difficulty of Training Deep Feedforward Neural
@@ -184,6 +204,10 @@ def dirac(module: nn.Module, biases: Biases = "zero") -> None:
     What cannot be an identity stays as the framework drew it: output channels beyond the number of input
     channels (as zeros they would stay zero for ever behind a ReLU), linear layers that are not square, and
     layers of our own that connect only some maps.
+
+    Args:
+        module: changed in place.
+        biases: zero, or as the framework drew them.
 
     Reference:
         Zagoruyko, Komodakis (2017), DiracNets: Training Very Deep Neural Networks Without Skip-Connections.

@@ -40,7 +40,8 @@ def muon(
         others_lr: learning rate of everything else, as a multiple of lr.
         others_momentum: of everything else.
         fix_norm: keep each filter bank at Frobenius norm sqrt(O). Only for networks that standardise what
-            a convolution puts out, where the norm has no effect; weight decay then has none either.
+            a convolution puts out, where the norm has no effect; weight decay then has none either.  Without
+            it, convolutions decay beside the step, by lr x weight_decay, and the rest in the gradient.
 
     Reference:
         Jordan et al. (2024), Muon; the recipe of airbench94_muon for keeping norms fixed.
@@ -69,6 +70,10 @@ class Muon(torch.optim.Optimizer):
                     self._convolution(parameter, group)
                 else:
                     self._other(parameter, group)
+
+    def keeps_norm(self, parameter: Tensor) -> bool:
+        """Whether a parameter's norm is what it is whatever decays."""
+        return parameter.ndim == 4 and bool(self.defaults["fix_norm"])
 
     def _nesterov(self, parameter: Tensor, gradient: Tensor, momentum: float) -> Tensor:
         """v <- momentum v + g; returns g + momentum v."""

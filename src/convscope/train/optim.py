@@ -34,7 +34,8 @@ class Group:
         numbers = sum(parameter.numel() for parameter in self.parameters)
         shown = ", ".join(self.names[:3]) + (", ..." if len(self.names) > 3 else "")
         amount = f"{self.weight_decay:g}" if self.weight_decay else "none"
-        return f"{amount} on {numbers:,} numbers in {len(self.names)} tensors ({shown})"
+        tensors = f"{len(self.names)} tensor{'s' if len(self.names) > 1 else ''}"
+        return f"{amount} on {numbers:,} numbers in {tensors} ({shown})"
 
 
 def groups(model: nn.Module, recipe: Recipe) -> list[Group]:
@@ -51,6 +52,21 @@ def groups(model: nn.Module, recipe: Recipe) -> list[Group]:
         members = [pair for pair in named if (pair[0] in decay) == wanted]
         if members:
             found.append(Group(tuple(n for n, _ in members), tuple(p for _, p in members), amount))
+    return found
+
+
+def acting(parameter_groups: Sequence[Group], optimizer: torch.optim.Optimizer) -> list[Group]:
+    """The groups by what decay does in the end: none to a parameter whose norm the optimizer keeps fixed."""
+    keeps_norm = getattr(optimizer, "keeps_norm", lambda parameter: False)
+    members = [
+        (name, parameter, 0.0 if keeps_norm(parameter) else group.weight_decay)
+        for group in parameter_groups
+        for name, parameter in zip(group.names, group.parameters, strict=True)
+    ]
+    found = []
+    for amount in sorted({amount for _, _, amount in members}, reverse=True):
+        names, parameters, _ = zip(*(member for member in members if member[2] == amount), strict=True)
+        found.append(Group(names, parameters, amount))
     return found
 
 
@@ -116,6 +132,12 @@ def sgd(
     With `nesterov`, the step is g + momentum v instead of v.  The decay is added to g first, so it equals
     an L2 penalty exactly (E3.6).
 
+    Args:
+        groups: tables with `params` and `weight_decay`.
+        lr: of the first step; the loop sets it before each.
+        momentum: share of v that is kept; 0 is plain gradient descent.
+        nesterov: look ahead, by the step above; without momentum it changes nothing.
+
     Reference:
         S3.54; Sutskever, Martens, Dahl, Hinton (2013), On the importance of initialization and momentum.
         Differs: the rate multiplies v, as in torch, not the gradient that enters v.
@@ -135,6 +157,13 @@ def rmsprop(
     m <- beta2 m + (1 - beta2) g^2; weight <- weight - lr g / (sqrt(m) + eps).  With `momentum`, the quotient
     is collected as in `sgd` before it is multiplied by lr.  Nothing corrects that m starts at zero: the first
     step is lr/sqrt(1 - beta2), ten times the rate, so begin with a warm-up.
+
+    Args:
+        groups: tables with `params` and `weight_decay`.
+        lr: of the first step; the loop sets it before each.
+        beta2: share of the old in the running mean of the squared gradient; alpha in torch.
+        eps: added to the root of that mean.
+        momentum: share of the collected quotient that is kept; 0 is none.
 
     Reference:
         S3.56; Tieleman, Hinton (2012), lecture 6.5.
@@ -158,6 +187,14 @@ def adam(
     (S3.58), so the first step has the length lr.  With `amsgrad`, the largest mean square so far is taken
     instead of the present one.
 
+    Args:
+        groups: tables with `params` and `weight_decay`.
+        lr: of the first step; the loop sets it before each.
+        beta1: share of the old in the running mean of the gradient.
+        beta2: share of the old in the running mean of its square.
+        eps: added to the root of the mean square.
+        amsgrad: never let the mean square that divides a step become smaller.
+
     Reference:
         S3.57; Kingma, Ba (2015), Adam, algorithm 1.
         S3.59; Reddi, Kale, Kumar (2018), On the Convergence of Adam and Beyond, algorithm 2.
@@ -178,6 +215,13 @@ def adamw(
     """Adam whose weight decay stands beside the gradient, so no running estimate sees it.
 
     weight <- (1 - lr weight_decay) weight, then Adam's step on g alone.  The same as `adam` with `decoupled`.
+
+    Args:
+        groups: tables with `params` and `weight_decay`.
+        lr: of the first step; the loop sets it before each.
+        beta1: share of the old in the running mean of the gradient.
+        beta2: share of the old in the running mean of its square.
+        eps: added to the root of the mean square.
 
     Reference:
         Loshchilov, Hutter (2019), Decoupled Weight Decay Regularization, algorithm 2.

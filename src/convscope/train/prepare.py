@@ -104,13 +104,18 @@ def prepare(job: Job, watch: Watch) -> tuple[Session, Card]:
             parameters=sum(parameter.numel() for parameter in session.model.parameters()),
             images=(len(job.data.train), len(job.data.val), len(job.data.test)),
             notes=(*job.data.notes, *refused, *marks),
-            decay=tuple(map(str, optim.groups(session.model, job.config.recipe))),
+            decay=_decay(session),
             preflight=preflight(session, placement, str(table), len(job.data.classes)),
             start=session.step,
             total=session.total,
         )
     )
     return session, card
+
+
+def _decay(session: Session) -> tuple[str, ...]:
+    """What decays, in words."""
+    return tuple(map(str, optim.acting(optim.groups(session.model, session.recipe), session.optimizer)))
 
 
 def threads_for(config: RunConfig, data: Data) -> int:

@@ -61,7 +61,18 @@ def constant(step: int, total: int, per_epoch: int) -> float:
 
 
 def step_decay(step: int, total: int, per_epoch: int, every: Positive = 10.0, factor: Factor = 0.1) -> float:
-    """Multiplied by `factor` every `every` epochs.  Reference: S1.27, with DECAY_EPOCHS and DECAY."""
+    """Multiplied by `factor` every `every` epochs.
+
+    Args:
+        step: from 0.
+        total: steps of the run.
+        per_epoch: steps of an epoch.
+        every: epochs between two changes, DECAY_EPOCHS of the source.
+        factor: in (0, 1], its DECAY.
+
+    Reference:
+        S1.27.
+    """
     return factor ** _completed(step, every, per_epoch)
 
 
@@ -76,7 +87,7 @@ def milestones(
         per_epoch: steps of an epoch.
         at: epochs, rising, counted from the end of the warm-up: `--schedule.at 10,15`, or a list as in TOML,
             `--schedule "milestones:at=[10,15]"`.
-        factor: in (0, 1].
+        factor: of the rate at each of them, in (0, 1].
 
     Reference:
         He, Zhang, Ren, Sun (2016), section 4.2: a tenth after half and again after three quarters of the
@@ -87,6 +98,12 @@ def milestones(
 
 def exponential(step: int, total: int, per_epoch: int, gamma: Factor = 0.9) -> float:
     """Multiplied by `gamma` once per epoch.
+
+    Args:
+        step: from 0.
+        total: steps of the run.
+        per_epoch: steps of an epoch.
+        gamma: in (0, 1].
 
     Reference:
         S3.63, corrected by E3.7: the lecture's loop multiplies at every batch, which after an epoch of 352
@@ -116,6 +133,12 @@ def inverse_sqrt(step: int, total: int, per_epoch: int) -> float:
 
 def cosine(step: int, total: int, per_epoch: int, end: Share = 0.0) -> float:
     """Half a cosine from the peak to `end`.
+
+    Args:
+        step: from 0.
+        total: steps of the run.
+        per_epoch: steps of an epoch.
+        end: share of the peak, approached by the last step.
 
     Reference:
         S3.65; Loshchilov, Hutter (2017), SGDR, equation 5, without restarts.
@@ -159,6 +182,12 @@ def warm_restarts(
 def linear(step: int, total: int, per_epoch: int, end: Share = 0.0) -> float:
     """A straight line from the peak to `end`, reached after the last step.
 
+    Args:
+        step: from 0.
+        total: steps of the run.
+        per_epoch: steps of an epoch.
+        end: share of the peak.
+
     Reference:
         Li, Yumer, Ramanan (2020), Budgeted Training, section 3: the best simple choice for short budgets.
     """
@@ -174,6 +203,14 @@ def one_cycle(
     end: Share = 4e-6,
 ) -> float:
     """Half a cosine up from `start` to the peak over the share `rise` of the run, then one down to `end`.
+
+    Args:
+        step: from 0.
+        total: steps of the run.
+        per_epoch: steps of an epoch.
+        rise: share of the run until the peak.
+        start: share of the peak at the first step.
+        end: share of the peak at the last step.
 
     Reference:
         Smith, Topin (2018), Super-Convergence.  The same curve as torch's OneCycleLR.
