@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from convscope.cli.audit import Flags
@@ -116,3 +117,18 @@ def test_a_single_fold_is_refused_before_anything_is_read(command) -> None:
 def test_the_threshold_is_the_one_that_was_chosen() -> None:
     """Written out there, because importing it would import torch for `--help`."""
     assert Flags(data="digits").alike == ALIKE
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--alike", "2"], "--alike cannot be '2': Input should be less than 1."),
+        (
+            ["--model.norm", "batch"],
+            "audit has no options --model.KEY, only --data.KEY. Options of the network for suspicious labels follow its "
+            "name, such as --model resnet20:width=8.",
+        ),
+    ],
+)
+def test_what_audit_does_not_understand(words, sentence, command) -> None:
+    assert command("audit", "digits", *words) == (2, "", f"convscope: {sentence}\n")

@@ -41,7 +41,7 @@ def test_every_option_of_training_is_listed_with_its_source(command) -> None:
     assert code == 0
     for config in (Recipe, DataConfig):
         for name, field in config.model_fields.items():
-            if any(isinstance(mark, catalog.Off) for mark in field.metadata):
+            if name not in ("source", "options"):
                 (source,) = (mark.text for mark in field.metadata if isinstance(mark, catalog.Source))
                 assert listed[name.replace("_", "-")] == f"{field.description} {source}."
     assert listed["clip"].endswith("a longer one is scaled; 0 is off. Pascanu et al. (2013).")
@@ -72,7 +72,9 @@ def test_summary_prints_the_table_of_the_source_document(command) -> None:
         (["train", "lenet5"], {"digits", "folder:"}),
         (["train", "lenet5", "digits"], {"--epochs", "--lr", "--seed", "--root"}),
         (["train", "lenet5", "digits", "--schedule"], {"cosine", "one-cycle"}),
-        (["list"], {"models", "sources"}),
+        (["train", "lenet5", "digits", "--select"], {"balanced_accuracy", "loss"}),
+        (["train", "lenet5", "digits", "--class-weights"], {"none", "balanced"}),
+        (["list"], {"models", "sources", "options"}),
         (["list", "optimizers"], {"sgd", "adam"}),
         (["summary"], {"simplenn"}),
         (["completion"], {"bash", "zsh", "fish"}),

@@ -317,3 +317,32 @@ def test_noise_is_said_and_kept_in_the_records(command, tmp_path) -> None:
     assert (noise.name, noise.options) == ("exact", {"rate": 0.25})
     counts = np.array(found.result["label_noise"]["counts"])
     assert (counts.sum(), np.trace(counts)) == (144, 144 - 36)
+
+
+@pytest.mark.parametrize(
+    ("kind", "example"), [("augment", "crop:padding=2 flip:p=0.5"), ("label-noise", "symmetric:rate=0.2")]
+)
+def test_options_that_follow_a_name_are_not_flags(kind, example, command) -> None:
+    assert command("train", "lenet5", "digits", f"--{kind}.key", "2") == (
+        2,
+        "",
+        f"convscope: There is no flag --{kind}.key. Options follow the name they belong to: --{kind} {example}.\n",
+    )
+
+
+def test_what_is_minimised_and_what_chooses_are_named(command, tmp_path) -> None:
+    words = [*TINY, "--loss", "mse", "--select", "balanced_accuracy", "--root", tmp_path]
+    code, told, watched = command("train", "lenet5", "synthetic", *words)
+    found = open_run(next(tmp_path.glob("*/seed-0")))
+    best = found.result["best"]
+    assert code == 0
+    assert " on the next batch; mse\n" in watched and "ln 4" not in watched
+    first = found.metrics[0]
+    assert (
+        f"train mse {first['train_loss']:.3f}  val cross-entropy {first['val_loss']:.3f}  val accuracy "
+        f"{first['val_accuracy']:.2%}  val balanced accuracy {first['val_balanced_accuracy']:.2%}  "
+    ) in watched
+    assert (
+        f"Best on validation by balanced accuracy: {best['val_balanced_accuracy']:.2%} at epoch {best['epoch']:g}, "
+        f"accuracy {best['val_accuracy']:.2%}.\n"
+    ) in told

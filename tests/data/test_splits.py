@@ -121,8 +121,11 @@ def test_ten_thousand_classes_of_one_image_are_refused_briefly() -> None:
 def test_a_share_that_cannot_reach_every_class_is_refused_with_one_that_can() -> None:
     labels = [0, 0, 0, 1, 1, 1, 2, 2, 2]
     assert refusal(labels, 0.2, names(3)) == (
-        "A share of 0.2 of 9 images is 2, but with 3 classes at least 3 must be on either side, one of each "
-        "class. Hold out a share from 0.34 to 0.66, or add images."
+        "For validation, a share of 0.2 of 9 images is 2, but with 3 classes at least 3 must be on either side, one of "
+        "each class. Hold out a share from 0.34 to 0.66 (--validation), or add images."
+    )
+    assert refusal([0, 0, 1, 1], 0.2, names(2)).endswith(
+        " Hold out a share of 0.5 (--validation), or add images."
     )
     assert len(stratified(np.array(labels), 0.34, draw(), names(3))[1]) == 3
     assert len(stratified(np.array(labels), 0.66, draw(), names(3))[1]) == 6

@@ -40,7 +40,7 @@ NETS: dict[str, dict[str, Any]] = {
     "resnet": {"model": {"name": "resnet20", "width": 4}, "recipe": {"optimizer": "adam", "lr": 0.01}},
     "muon": {
         "model": {"name": "lenet5", "norm": "batch", "dropout": 0.1},
-        "recipe": {"optimizer": "muon", "lr": 0.06, "schedule": {"name": "step", "every": 1}},
+        "recipe": {"optimizer": "muon", "lr": 0.06, "ema": 0.8, "schedule": {"name": "step", "every": 1}},
     },
 }
 STEPS = 27  # 270 training images, batches of 32 and one of 14: 9 steps per epoch, 3 epochs

@@ -9,7 +9,7 @@ import tyro
 from pydantic import BaseModel, ConfigDict, Field
 
 from convscope.core.config import DataConfig, RunConfig, choice, default_config, validated
-from convscope.core.errors import BadImages
+from convscope.core.errors import BadImages, ConfigError
 
 from . import parse
 
@@ -79,6 +79,11 @@ def main(arguments: Sequence[str]) -> int:
     """Look, print, and write the file."""
     words = parse.take_apart(arguments)
     flags = parse.parse(Flags, None, [*words.names, *words.flags], "convscope audit", DESCRIPTION)
+    for kind in words.dotted.keys() - {"data"}:
+        raise ConfigError(
+            f"audit has no options --{kind}.KEY, only --data.KEY. Options of the network for suspicious labels follow "
+            f"its name, such as --model resnet20:width=8."
+        )
     config = _config(flags, words.dotted.get("data", {}))
     from convscope.core import catalog
 

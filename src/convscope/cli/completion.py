@@ -79,8 +79,12 @@ def candidates(before: Sequence[str]) -> list[str]:
     }
     if rest and rest[-1] in choices:
         return catalog.names(choices[rest[-1]])
+    if rest and rest[-1].startswith("--") and (allowed := _literals(verb, rest[-1])):
+        return allowed
     if verb == "list":
-        return [catalog.kinds(), catalog.names(rest[0]) if rest else []][len(rest)] if len(rest) < 2 else []
+        if not rest:
+            return [*catalog.kinds(), "options"]
+        return catalog.names(rest[0]) if len(rest) == 1 and rest[0] in catalog.kinds() else []
     if verb == "completion":
         return list(SCRIPTS)
     names = [word for word in rest if not word.startswith("-")]
@@ -91,6 +95,15 @@ def candidates(before: Sequence[str]) -> list[str]:
     if verb in ("resume", "evaluate", "test", "predict") and not rest:
         return [str(path.parent) for path in sorted(Path("runs").glob("*/seed-*/config.toml"))]
     return _flags(verb)
+
+
+def _literals(verb: str, flag: str) -> list[str]:
+    """The words a flag of `train` may have, where they are few and known."""
+    from convscope.core.config import ComputeConfig, DataConfig, Recipe
+
+    fields = {**Recipe.model_fields, **DataConfig.model_fields, **ComputeConfig.model_fields}
+    field = fields.get(flag.removeprefix("--").replace("-", "_"))
+    return list(map(str, catalog.literals(field.annotation))) if verb == "train" and field else []
 
 
 def _sources() -> list[str]:

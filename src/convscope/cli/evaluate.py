@@ -31,7 +31,7 @@ class Flags(BaseModel):
     split: Literal["val", "train"] = "val"
     """Which images of the run's own data set."""
     weights: Literal["best", "last"] = "best"
-    """Best by validation accuracy, or those of the last step."""
+    """Best on validation (by what --select said), or those of the last step."""
     on: str | None = None
     """Another data set: a name or a place, as for `train`."""
     data_dir: Path | None = None

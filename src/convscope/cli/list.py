@@ -1,7 +1,6 @@
 """`convscope list`: what can be picked by name."""
 
 from collections.abc import Sequence
-from typing import Any, Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
@@ -49,8 +48,8 @@ def _fields() -> list[tuple[str, FieldInfo]]:
 def _print_fields() -> None:
     width = max(len(name) for name, _ in _fields())
     for name, field in _fields():
-        sources = [mark.text for mark in field.metadata if isinstance(mark, catalog.Source)]
-        print(f"{name:<{width}}  {' '.join([str(field.description), *(f'{source}.' for source in sources)])}")
+        (source,) = (mark.text for mark in field.metadata if isinstance(mark, catalog.Source))
+        print(f"{name:<{width}}  {field.description} {source}.")
 
 
 def _print_kind(kind: str) -> None:
@@ -59,19 +58,13 @@ def _print_kind(kind: str) -> None:
         print(f"{item.name:<{width}}  {item.line}. {item.source}.")
 
 
-def _choices(annotation: Any) -> tuple[Any, ...]:
-    """The values of a `Literal`, also inside `Annotated`."""
-    kind = get_args(annotation)[0] if hasattr(annotation, "__metadata__") else annotation
-    return get_args(kind) if get_origin(kind) is Literal else ()
-
-
 def _print_item(kind: str, name: str) -> None:
     item = catalog.find(kind, name)
     print(f"{name}: {item.line}. {item.source}.")
     options = catalog.options(item)
     width = max((len(option) for option in options), default=0)
     for option in options.values():
-        allowed = _choices(option.type)
+        allowed = catalog.literals(option.type)
         choices = f" ({', '.join(map(str, allowed))})" if allowed else ""
         print(f"  {option.name:<{width}}  {option.default!r:<12} {option.text}{choices}")
     if not options:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 import tyro
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
@@ -28,6 +28,9 @@ T = TypeVar("T")
 
 DOTTED = ("model", "data", "optimizer", "schedule", "loss")
 """What takes dotted options."""
+
+LISTED = {"augment": "crop:padding=2 flip:p=0.5", "label-noise": "symmetric:rate=0.2"}
+"""What takes its options behind the name, with an example."""
 
 REGISTRY = ConstructorRegistry()
 
@@ -81,6 +84,10 @@ def take_apart(arguments: Sequence[str]) -> Words:
         word = rest.pop(0)
         name, equals, value = word.partition("=")
         kind, dot, key = name.removeprefix("--").partition(".")
+        if dot and kind in LISTED:
+            raise ConfigError(
+                f"There is no flag {name}. Options follow the name they belong to: --{kind} {LISTED[kind]}."
+            )
         if name == "--import":
             _import(value if equals else _value_of(name, rest))
         elif word.startswith("--") and dot and kind in DOTTED:
@@ -218,8 +225,8 @@ def _check(owner: type[BaseModel], field: str, words: Sequence[str]) -> None:
         return
     try:
         if any(other.is_required() for other in owner.model_fields.values()):
-            annotation: Any = info.annotation
-            TypeAdapter(annotation).validate_python(value)
+            bounded: Any = Annotated[info.annotation, info]
+            TypeAdapter(bounded).validate_python(value)
         else:
             owner.model_validate({field: None if value == "None" else value})
     except ValidationError as error:

@@ -43,7 +43,7 @@ class Flags(BaseModel):
     probabilities: bool = False
     """Add a column per class with its probability."""
     weights: Literal["best", "last"] = "best"
-    """Best by validation accuracy, or those of the last step."""
+    """Best on validation (by what --select said), or those of the last step."""
     data_dir: Path | None = None
     """Where named data sets are looked for first."""
     cache_dir: Path | None = None

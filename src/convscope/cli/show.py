@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from convscope.core.config import switched_on
+from convscope.core.config import Choice, switched_on
 from convscope.core.records import Record
 from convscope.train.events import Event, Prepared, Progressed, Saved, Validated
 
@@ -48,13 +48,16 @@ def facts(prepared: Prepared) -> str:
         ("recipe", f"{config.recipe.optimizer}, {config.recipe.schedule}, lr {config.recipe.lr:g}; {steps}"),
         ("augment", ", ".join(map(str, config.recipe.augment)) or "none"),
         *(
-            ("option", f"{key} {value}")
+            ("option", f"{key} {_value(value)}")
             for part in (config.recipe, config.data)
             for key, value in switched_on(part)
         ),
         *(("decay", text) for text in prepared.decay),
         ("input", f"mean {check.input_mean:.2f}, deviation {check.input_std:.2f}"),
-        ("loss", f"{check.first_loss:.3f} on the next batch; {_chance(check.chance_loss)}"),
+        (
+            "loss",
+            f"{check.first_loss:.3f} on the next batch; {_chance(config.recipe.loss.name, check.chance_loss)}",
+        ),
         ("memory", f"{check.placement} {check.memory}"),
         ("precision", check.precision),
         (
@@ -69,9 +72,19 @@ def facts(prepared: Prepared) -> str:
     return "\n".join(f"{name:<10} {indent(text, ' ' * 11).strip()}" for name, text in pairs)
 
 
-def _chance(loss: float) -> str:
-    """'ln 10 = 2.303', what a network that knows nothing gets."""
-    return f"ln {round(math.exp(loss))} = {loss:.3f}"
+def _chance(name: str, loss: float | None) -> str:
+    """'ln 10 = 2.303', what a network that knows nothing gets; of other losses, their name."""
+    return name if loss is None else f"ln {round(math.exp(loss))} = {loss:.3f}"
+
+
+def _value(value: Any) -> str:
+    """Of an option that is on, as it would be typed; of noise, without the numbers of its matrix."""
+    match value:
+        case Choice():
+            return value.brief()
+        case tuple():
+            return " ".join(map(str, value))
+    return str(value)
 
 
 def curve(values: Sequence[float], label: str, width: int = 60) -> str:
@@ -94,12 +107,16 @@ def curve(values: Sequence[float], label: str, width: int = 60) -> str:
     return "\n".join([*rows, f"{' ' * 8}+{'-' * len(columns)} {label}"])
 
 
-def validation_line(record: Record, best: bool) -> str:
-    """One validation in one line."""
-    train = f"train loss {record['train_loss']:.3f}  " if record["train_loss"] is not None else ""
+def validation_line(record: Record, best: bool, loss: str = "cross-entropy") -> str:
+    """One validation in one line; what is minimised and what is measured are named where they differ."""
+    trained, measured = ("loss", "loss") if loss == "cross-entropy" else (loss, "cross-entropy")
+    train = f"train {trained} {record['train_loss']:.3f}  " if record["train_loss"] is not None else ""
     val = ""
     if "val_loss" in record:
-        val = f"val loss {record['val_loss']:.3f}  val accuracy {record['val_accuracy']:.2%}  "
+        val = f"val {measured} {record['val_loss']:.3f}  val accuracy {record['val_accuracy']:.2%}  "
+    for key, name in (("val_balanced_accuracy", "val balanced accuracy"), ("val_top5", "val top-5")):
+        if key in record:  # what --select names
+            val += f"{name} {record[key]:.2%}  "
     return (
         f"epoch {record['epoch']:6.2f}  {train}{val}{duration(record['seconds'])}{'  best' if best else ''}"
     )
@@ -112,17 +129,19 @@ class Display:
         self.console = Console(file=sys.stderr, highlight=False)
         self._bar: Progress | None = None
         self._task: Any = None
+        self._loss = "cross-entropy"
 
     def __call__(self, event: Event) -> None:
         """Show one event."""
         match event:
             case Prepared():
                 print(facts(event), file=sys.stderr, flush=True)
+                self._loss = event.config.recipe.loss.name
                 self._begin(event)
             case Progressed():
                 self._advance(event)
             case Validated():
-                self._line(validation_line(event.record, event.is_best))
+                self._line(validation_line(event.record, event.is_best, self._loss))
             case Saved():
                 pass
 

@@ -29,7 +29,7 @@ class Flags(BaseModel):
     run: tyro.conf.Positional[Path]
     """The run's directory; the run must have ended."""
     weights: Literal["best", "last"] = "best"
-    """Best by validation accuracy, or those of the last step."""
+    """Best on validation (by what --select said), or those of the last step."""
     data_dir: Path | None = None
     """Where named data sets are looked for first."""
     cache_dir: Path | None = None

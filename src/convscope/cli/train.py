@@ -21,12 +21,13 @@ examples:
   convscope train resnet20:shortcut=B folder:photos --size 32
   convscope train simplenn cifar10 --model.norm batch --schedule step --schedule.every 10
   convscope train runs/resnet20-cifar10-0123456789/seed-3/config.toml --seed 4
+  convscope train lenet5 fashion-mnist --augment crop:padding=2 flip --ema 0.99 --label-noise symmetric:rate=0.2
   convscope train lenet5 digits --folds 5                a network for each fifth, none sees its own
   convscope train mynet digits --import mymodels
 
 An option of the model, the data, the optimizer, the schedule or the loss is given as --model.KEY VALUE and so
-on; `convscope list models resnet20` shows them. The run's directory follows from the configuration, so the
-same command again continues the run or finds it finished.\
+on; those of an augmentation or a noise follow its name. `convscope list models resnet20` shows them. The run's
+directory follows from the configuration, so the same command again continues the run or finds it finished.\
 """
 
 

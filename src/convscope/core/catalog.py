@@ -5,7 +5,7 @@ the source.  The line is text, so `--help`, completion and "did you mean" cost
 no heavy import; `tests/contracts/test_catalog.py` compares every line with
 the code.  The options of a thing are the keyword parameters of its function:
 
-    Parameter("padding", int, 4)   ->   --augment.padding 4,  padding = 4 in TOML
+    Parameter("every", float, 10)   ->   --schedule.every 5, step:every=5,  every = 5 in TOML
 
 Two rules widen that: a parameter whose default is a dataclass is spread into
 its fields (the networks share activation, norm, dropout, init), and a
@@ -140,6 +140,13 @@ def options(item: Item) -> dict[str, Option]:
             text = _explained(function, parameter.name)
             found[parameter.name] = Option(parameter.name, hints[parameter.name], parameter.default, text)
     return found
+
+
+def literals(annotation: Any) -> tuple[Any, ...]:
+    """The values that a type names one by one: of every `Literal` in it."""
+    if typing.get_origin(annotation) is typing.Literal:
+        return typing.get_args(annotation)
+    return tuple(value for inner in typing.get_args(annotation) for value in literals(inner))
 
 
 def _explained(function: Callable[..., Any], parameter: str) -> str:

@@ -77,6 +77,14 @@ class Choice(_Frozen):
         """The same choice with some options changed."""
         return type(self)(name=self.name, options={**self.options, **options})
 
+    def brief(self) -> str:
+        """The name and its options, without tables of numbers."""
+        return str(
+            type(self)(
+                name=self.name, options={k: v for k, v in self.options.items() if not isinstance(v, tuple)}
+            )
+        )
+
     def spelled(self) -> str:
         """As one word, crop:padding=2: the inverse of `choice`."""
         return spelling.write(self.name, self.options)
@@ -102,19 +110,19 @@ class DataConfig(_Frozen):
     source: str = "digits"
     """A name (`convscope list sources`) or a place: folder:PATH, parquet:PATH, npz:PATH."""
 
-    size: int | None = Field(None, ge=4, le=4096)
+    size: Annotated[int | None, Field(ge=4, le=4096), Source("convscope")] = None
     """Height and width in pixels to which images of differing sizes are brought."""
 
-    fit: Literal["crop", "pad", "stretch"] = "crop"
+    fit: Annotated[Literal["crop", "pad", "stretch"], Source("convscope")] = "crop"
     """How: shorter side to `size` and centre crop; longer side to `size` and black bars; or distort."""
 
-    validation: float | None = Field(None, gt=0, lt=1)
+    validation: Annotated[float | None, Field(gt=0, lt=1), Source("S1.22")] = None
     """Share of the training images held out for validation, by class; absent: the set's own share."""
 
-    test: float | None = Field(None, gt=0, lt=1)
+    test: Annotated[float | None, Field(gt=0, lt=1), Source("convscope")] = None
     """Share of all images sealed as test split where the set has none; absent: the set's own share."""
 
-    split_seed: int = Field(0, ge=0)
+    split_seed: Annotated[int, Field(ge=0), Source("convscope")] = 0
     """Seed of the split; the same for all runs unless varied, so that runs are scored on the same images."""
 
     label_noise: Annotated[Choice | None, Off(None), Source("S4.25")] = None
@@ -129,7 +137,7 @@ class DataConfig(_Frozen):
     refit: Annotated[bool, Off(False), Source("He et al. (2016), 4.2")] = False
     """Train on the validation images too: for a last run, when everything has been chosen."""
 
-    skip_bad: bool = False
+    skip_bad: Annotated[bool, Source("convscope")] = False
     """Leave unusable files out, and record which, instead of stopping."""
 
     options: dict[str, Any] = {}
@@ -164,19 +172,19 @@ def _interval(text: str, *units: tuple[str, ...]) -> tuple[float, str]:
 class Recipe(_Frozen):
     """How to train: everything but the model, the data and the seed."""
 
-    epochs: float = Field(20.0, gt=0)
+    epochs: Annotated[float, Field(gt=0), Source("S1.28")] = 20.0
     """Passes over the training split; 0.5 is half a pass."""
 
-    batch_size: int = Field(128, ge=1)
+    batch_size: Annotated[int, Field(ge=1), Source("S1.2")] = 128
     """Images per step."""
 
-    lr: float = Field(0.1, gt=0)
+    lr: Annotated[float, Field(gt=0), Source("S1.28")] = 0.1
     """Peak learning rate, per step, of the mean loss over a batch."""
 
-    optimizer: Choice = Choice(name="sgd")
+    optimizer: Annotated[Choice, Source("S3.54-60")] = Choice(name="sgd")
     """What turns gradients into steps."""
 
-    schedule: Choice = Choice(name="linear")
+    schedule: Annotated[Choice, Source("S3.63-65")] = Choice(name="linear")
     """The learning rate as a share of its peak, a function of the step."""
 
     warmup: Annotated[float, Field(ge=0), Source("Goyal et al. (2017), 2.2")] = 0.0
@@ -194,7 +202,7 @@ class Recipe(_Frozen):
     l1: Annotated[float, Field(ge=0), Off(0.0), Source("S1.46")] = 0.0
     """Factor of the sum of absolute values of the weights that decay, added to the loss; 0 is off."""
 
-    loss: Choice = Choice(name="cross-entropy")
+    loss: Annotated[Choice, Source("S1.24, S4.8")] = Choice(name="cross-entropy")
     """What is minimised."""
 
     class_weights: Annotated[
@@ -220,9 +228,9 @@ class Recipe(_Frozen):
     """Epochs without better weights after which the run ends; 0 is off."""
 
     train_only: Annotated[tuple[str, ...], Off(("all",)), Source("S3.85; Frankle et al. (2021)")] = ("all",)
-    """What learns: all, norms, or names of parameters with * and ?, e.g. fc*; the rest stays as it starts."""
+    """What learns: all, norms, or names of parameters with * and ?, e.g. *.bias; the rest stays as it starts."""
 
-    augment: tuple[Choice, ...] | Literal["auto", "none"] = "auto"
+    augment: Annotated[tuple[Choice, ...] | Literal["auto", "none"], Source("S1.33, S3.10")] = "auto"
     """Changes to each training image, in order; auto: what suits the data (no mirroring of digits)."""
 
     enlarge: Annotated[int, Field(ge=0), Off(0), Source("S3.11, option 1")] = 0

@@ -93,7 +93,7 @@ def divide(raw: Raw, config: DataConfig, cache: Path | None = None) -> Division:
     copies = _copies(raw, config, cache)
     if raw.test is None:
         share = raw.test_share if config.test is None else config.test
-        pool, test = stratified(labels, share, streams.generator("split", 1), raw.classes, copies)
+        pool, test = stratified(labels, share, streams.generator("split", 1), raw.classes, copies, "test")
     kept, held = _held_out(raw, config, labels[pool], streams, _within(copies, pool, len(labels)))
     train, val = pool[kept], None if held is None else pool[held]
     _refuse_empty_classes(labels[train], raw.classes)

@@ -338,14 +338,8 @@ def inject(
             f"It must return the matrix by which it draws."
         )
     new = torch.from_numpy(np.asarray(noisy.labels, dtype=np.int64))
-    report = NoiseReport(_said(asked), tuple(classes), labels.clone(), counts, noisy.expected, noisy.fixed)
+    report = NoiseReport(asked.brief(), tuple(classes), labels.clone(), counts, noisy.expected, noisy.fixed)
     return new, report
-
-
-def _said(choice: Choice) -> str:
-    """The noise and its options; a matrix without its numbers, which are in the report anyway."""
-    short = {key: value for key, value in choice.options.items() if not isinstance(value, tuple)}
-    return str(Choice(name=choice.name, options=short))
 
 
 def chi_square(counts: np.ndarray, expected: np.ndarray) -> tuple[float, int]:

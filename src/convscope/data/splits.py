@@ -25,6 +25,7 @@ def stratified(
     generator: np.random.Generator,
     classes: Sequence[str],
     copies: Sequence[np.ndarray] = (),
+    purpose: str = "validation",
 ) -> tuple[np.ndarray, np.ndarray]:
     """Hold out `share` of the images, by class, at random.
 
@@ -40,6 +41,7 @@ def stratified(
         classes: K names, for the messages.
         copies: groups of positions that should stay together. Without any, the split is the same as if this
             argument did not exist.
+        purpose: what the images are held out for, `validation` or `test`, for the messages.
 
     Returns:
         (kept, held out): positions, int64, ascending; together they are 0..N-1.
@@ -51,7 +53,7 @@ def stratified(
     counts = np.bincount(labels, minlength=len(classes))
     refuse_small_classes(counts, classes, 2, "To hold out images of every class, each class")
     wanted = round(share * len(labels))
-    _refuse_extreme_share(share, wanted, len(labels), len(classes))
+    _refuse_extreme_share(share, wanted, len(labels), len(classes), purpose)
     each = _apportioned(counts, wanted)
     keys = generator.random(len(labels))
     held = _together(labels, each, keys, copies) if copies else _drawn(labels, each, keys)
@@ -214,12 +216,13 @@ def refuse_small_classes(
     )
 
 
-def _refuse_extreme_share(share: float, wanted: int, images: int, classes: int) -> None:
+def _refuse_extreme_share(share: float, wanted: int, images: int, classes: int, purpose: str) -> None:
     if classes <= wanted <= images - classes:
         return
     smallest = ceil(100 * classes / images) / 100
+    allowed = f"from {smallest:g} to {1 - smallest:g}" if smallest < 0.5 else f"of {smallest:g}"
     raise DataError(
-        f"A share of {share:g} of {images:,} images is {wanted:,}, but with {classes:,} classes at least "
-        f"{classes:,} must be on either side, one of each class. Hold out a share from {smallest:g} to "
-        f"{1 - smallest:g}, or add images."
+        f"For {purpose}, a share of {share:g} of {images:,} images is {wanted:,}, but with {classes:,} classes at "
+        f"least {classes:,} must be on either side, one of each class. Hold out a share {allowed} (--{purpose}), or "
+        f"add images."
     )

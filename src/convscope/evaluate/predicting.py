@@ -29,7 +29,7 @@ def predict(
         run: a run or its directory.
         source: a file, a folder, a list of those, or the name of a split: train, val, unlabelled, test.
             Predicting `test` opens the sealed split and is recorded like any opening.
-        weights: `best` by validation accuracy, or `last`.
+        weights: `best` on validation (by `select`), or `last`.
         data: the run's data set, if it is loaded already; only for splits.
         command: what the user typed, for the ledger of test openings.
 

@@ -165,7 +165,7 @@ class Run:
         return "last" if self.config.data.refit else which
 
     def snapshot(self, which: Which = "best") -> snapshot.Snapshot:
-        """The best weights by validation accuracy, or the last ones; a refit run has only the last.
+        """The best weights on validation, by `select`, or the last ones; a refit run has only the last.
 
         Raises:
             DataMissing: none has been written yet.

@@ -33,7 +33,7 @@ def evaluate(
     Args:
         run: a run or its directory; it need not have ended.
         split: `val` or `train`.  The test split is opened by `open_test` alone.
-        weights: `best` by validation accuracy, or `last`.
+        weights: `best` on validation (by `select`), or `last`.
         data: another data set with classes the network knows; absent: the run's own.
 
     Raises:
@@ -62,7 +62,7 @@ def evaluate_on(run: Run, source: str, *, weights: Which = "best", **where: Any)
     Args:
         run: a run.
         source: a name or a place, as for `load`.
-        weights: `best` by validation accuracy, or `last`.
+        weights: `best` on validation (by `select`), or `last`.
         where: data_dir, cache_dir, download.
 
     Raises:

@@ -34,10 +34,11 @@ def freeze(model: nn.Module, train_only: Sequence[str]) -> None:
         fits = {"all": set(names), "norms": norms}.get(pattern)
         found = {name for name in names if fnmatchcase(name, pattern)} if fits is None else fits
         if not found:
+            layers = list(dict.fromkeys(name.rpartition(".")[0] for name in names))
+            shown = [*layers[:4], "...", layers[-1]] if len(layers) > 6 else layers
             raise ConfigError(
-                f"train_only: no parameter fits {pattern!r}.{nearest(pattern, names, 0.4)} Parameters: "
-                f"{', '.join(names[:6])}{', ...' if len(names) > 6 else ''}. Allowed: all, norms, or names of "
-                f"parameters with * and ?."
+                f"train_only: no parameter fits {pattern!r}.{nearest(pattern, names, 0.4)} Layers: {', '.join(shown)}. "
+                f"Allowed: all, norms, or names of parameters with * and ?, such as {layers[-1]}.*."
             )
         wanted |= found
     for name, parameter in model.named_parameters():

@@ -29,9 +29,9 @@ class Preflight:
     """What was found before the first step."""
 
     first_loss: float
-    """Mean cross-entropy of the first batch, nats; before any step if the run is new."""
-    chance_loss: float
-    """ln K: what a network that knows nothing gets."""
+    """Mean loss of the first batch; before any step if the run is new."""
+    chance_loss: float | None
+    """ln K: the cross-entropy of a network that knows nothing; None for other losses."""
     input_mean: float
     input_std: float
     """Of the first batch as the network sees it."""
@@ -53,10 +53,11 @@ def preflight(session: Session, placement: Placement, precision: str, classes: i
     first, _ = memory.sparing(trial, lambda: gradients(trial, images, labels))
     mean, std = float(images.mean()), float(images.std())
     session.parts = trial.parts
+    chance = math.log(classes) if session.recipe.loss.name == "cross-entropy" else None
     step_s = _time_of_a_step(replace(trial, lowered=session.lowered))
     return Preflight(
         first_loss=first,
-        chance_loss=math.log(classes),
+        chance_loss=chance,
         input_mean=mean,
         input_std=std,
         step_s=step_s,
@@ -64,7 +65,7 @@ def preflight(session: Session, placement: Placement, precision: str, classes: i
         placement=str(placement),
         memory=memory_report(session.batches.device),
         precision=precision,
-        warnings=warnings(first if session.step == 0 else None, math.log(classes), mean, std),
+        warnings=warnings(first if session.step == 0 else None, chance, mean, std),
     )
 
 
@@ -82,12 +83,12 @@ def _time_of_a_step(trial: Session) -> float:
     return sorted(times[1:])[len(times[1:]) // 2]
 
 
-def warnings(first_loss: float | None, chance_loss: float, mean: float, std: float) -> tuple[str, ...]:
+def warnings(first_loss: float | None, chance_loss: float | None, mean: float, std: float) -> tuple[str, ...]:
     """What a careful person would remark; empty if all is well.
 
     Args:
         first_loss: before any step; None if the run continues.
-        chance_loss: ln K.
+        chance_loss: ln K; None where the loss is no cross-entropy.
         mean: of the input.
         std: of the input.
     """
@@ -98,7 +99,7 @@ def warnings(first_loss: float | None, chance_loss: float, mean: float, std: flo
             f"assume (S3.74). Are the pixels what you think they are?"
         )
     # Kaiming's variance at the last layer alone lifts the first loss of ResNet-20 to about 2.6.
-    if first_loss is not None and first_loss > 2 * chance_loss + 0.5:
+    if first_loss is not None and chance_loss is not None and first_loss > 2 * chance_loss + 0.5:
         found.append(
             f"The first loss is {first_loss:.3f}; a network that knows nothing has ln K = {chance_loss:.3f} "
             f"(S1.25). The initialisation is far too large, or the labels are not what they should be."
