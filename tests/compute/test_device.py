@@ -126,8 +126,9 @@ def test_the_placement_in_words() -> None:
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no /proc here")
 def test_the_resident_set_grows_by_what_is_allocated() -> None:
     before = memory_report(torch.device("cpu"))
-    held = torch.ones(16 * 2**20)  # 64 MiB, written
+    held = torch.ones(64 * 2**20)  # 256 MiB, written
     after = memory_report(torch.device("cpu"))
+    # Some systems take other pages back meanwhile: up to 10 MiB were seen.
     assert after.used - before.used == pytest.approx(held.nbytes, rel=0.1)
     assert before.total is not None and before.free is not None
     assert before.used < before.free < before.total
