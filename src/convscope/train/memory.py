@@ -47,6 +47,8 @@ def part_sizes(session: Session, images: int) -> list[int]:
 
     A batch norm cannot standardise one value per channel, so with one no part has a single image.
     """
+    if session.parts == 1:  # nearly always: no look through the network at every step
+        return [images]
     size = -(-images // session.parts)
     if _normed(session):
         return batch_sizes(images, max(size, 2))
