@@ -16,6 +16,7 @@ from convscope.cli import parse
 from convscope.core import files
 from convscope.core.config import to_toml
 from convscope.evaluate.runs import open_run
+from convscope.export.weights import weights as export
 
 from .conftest import TINY
 
@@ -107,6 +108,37 @@ def test_augmentations_by_word_or_by_list(words, resolved, command, tmp_path) ->
     config = open_run(next(tmp_path.glob("*/seed-0"))).config
     assert code == 0
     assert [str(choice) for choice in config.recipe.augment] == resolved
+
+
+def test_weights_to_start_from_are_shown_and_recorded(command, trained, tmp_path) -> None:
+    file = tmp_path / "lenet5.safetensors"
+    export(open_run(trained), file)
+    words = ["--weights", file, "--freeze-epochs", "0.5", "--body-lr=0.1", "--root", tmp_path / "runs"]
+    code, _, watched = command("train", "lenet5", "synthetic", *TINY, *words)
+    config = open_run(next((tmp_path / "runs").glob("*/seed-0"))).config
+    assert code == 0
+    for fact in (
+        f"option     weights {file}\n",
+        f"option     weights_sha256 {files.sha256(file)}\n",
+        "option     freeze_epochs 0.5\n",
+        "option     body_lr 0.1\n",
+        f"note       Started from {file}: 10 of 10 tensors.\n",
+    ):
+        assert fact in watched, fact
+    assert (config.recipe.weights, config.recipe.weights_sha256) == (str(file), files.sha256(file))
+    assert not config.recipe.grow
+    assert command("train", "lenet5", "synthetic", *TINY, "--weights", tmp_path / "no.pth") == (
+        3,
+        "",
+        f"convscope: There are no weights in {tmp_path / 'no.pth'}. Give a safetensors file or the directory of a run. "
+        f"Files there: lenet5.safetensors. A run that has begun does not need them any more: continue it with "
+        f"`convscope resume`.\n",
+    )
+    assert command("train", "lenet5", "digits", "--body-lr", "2") == (
+        2,
+        "",
+        "convscope: --body-lr cannot be '2': Input should be less than or equal to 1.\n",
+    )
 
 
 def test_one_batch_by_heart(command, tmp_path) -> None:

@@ -58,6 +58,20 @@ def test_the_place_of_the_data_names_nothing() -> None:
     assert config.identity(resolved(here), "1" * 64) != name_of(here)
 
 
+def test_weights_to_start_from_name_a_run_by_their_content() -> None:
+    """The place names nothing and may change; without weights the name is what it was before there were any."""
+    here, there = (
+        RunConfig(recipe=Recipe(weights=f"/{place}.safetensors", weights_sha256="1" * 64)) for place in "ab"
+    )
+    assert name_of(here) == name_of(there) != name_of(RunConfig())
+    assert config.differences(resolved(here), resolved(there)) == []
+    other = RunConfig(recipe=Recipe(weights="/a.safetensors", weights_sha256="2" * 64))
+    assert name_of(other) != name_of(here)
+    assert config.differences(resolved(here), resolved(other)) == [
+        f"recipe.weights_sha256: {'1' * 64} -> {'2' * 64}"
+    ]
+
+
 numbers = st.floats(1e-6, 100, allow_nan=False)
 recipes = st.builds(
     Recipe,
@@ -140,8 +154,9 @@ def test_an_option_that_is_added_later_renames_nothing_while_it_is_off(
             {"recipe": {"epoch": 3}},
             ConfigError,
             "f: recipe.epoch is not known. Did you mean 'epochs'? Known: accumulate, augment, batch_size, "
-            "class_weights, clip, decay, decoupled, early_stop, ema, enlarge, epochs, l1, loss, lr, optimizer, "
-            "progressive, schedule, select, train_only, validate_every, warmup, weight_decay.",
+            "body_lr, class_weights, clip, decay, decoupled, early_stop, ema, enlarge, epochs, freeze_epochs, grow, l1, "
+            "loss, lr, optimizer, progressive, schedule, select, train_only, validate_every, warmup, weight_decay, "
+            "weights, weights_sha256.",
         ),
         (
             {"sede": 3},

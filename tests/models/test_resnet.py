@@ -9,11 +9,13 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from convscope.core.errors import ConfigError
-from convscope.models import build
+from convscope.models import build, resnet, summarise
 from convscope.models.blocks import Parts, make_norm
-from convscope.models.resnet import BasicBlock, Form, PreActivationBlock, SubsampledShortcut, resnet20
+from convscope.models.residual import BasicBlock, PreActivationBlock, Stage, Style, SubsampledShortcut
+from convscope.models.resnet import Form, resnet20
 
 DEPTHS = (20, 32, 44, 56, 110)
+PLAIN = Stage(blocks=1, inner=4, out=4, stride=1)
 FORMS = [(shortcut, version) for shortcut in ("A", "B", "none") for version in (1, 2)]
 
 
@@ -40,9 +42,7 @@ def by_hand(depth: int, shortcut: str, version: int) -> int:
 @pytest.mark.parametrize(("shortcut", "version"), FORMS)
 def test_parameters_by_hand(depth: int, shortcut: str, version: int) -> None:
     with torch.device("meta"):
-        factory = f"resnet{depth}"
-        module = __import__("convscope.models.resnet", fromlist=[factory])
-        net = getattr(module, factory)(
+        net = getattr(resnet, f"resnet{depth}")(
             classes=10, channels=3, size=32, form=Form(shortcut=shortcut, version=version)
         )
     assert sum(p.numel() for p in net.parameters()) == by_hand(depth, shortcut, version)
@@ -57,7 +57,8 @@ def test_parameters_of_resnet20_as_published(shortcut: str, parameters: int) -> 
 
 @pytest.mark.parametrize("depth", DEPTHS)
 def test_depth_counts_convolutions_and_the_linear_layer(depth: int) -> None:
-    net = build(f"resnet{depth}", classes=10, width=1)
+    with torch.device("meta"):
+        net = getattr(resnet, f"resnet{depth}")(classes=10, channels=3, size=32, form=Form(width=1))
     assert sum(isinstance(m, nn.Conv2d | nn.Linear) for m in net.modules()) == depth
 
 
@@ -130,7 +131,7 @@ def test_shortcut_a_takes_every_second_pixel_to_the_bit(size: int, rng: torch.Ge
 
 def test_a_block_of_version_2_with_nothing_in_it_is_the_identity(rng: torch.Generator) -> None:
     """S3.50: identity is learnable."""
-    block = PreActivationBlock(4, 4, 1, "A", Parts(), activated=False)
+    block = PreActivationBlock(4, PLAIN, 1, Style(Parts(), "A", "2"), activated=False)
     nn.init.zeros_(block.conv2.weight)
     images = torch.randn(2, 4, 8, 8, generator=rng)
     assert torch.equal(block(images), images)
@@ -140,7 +141,7 @@ def test_a_block_of_version_1_with_nothing_in_it_is_the_identity_on_what_is_posi
     rng: torch.Generator,
 ) -> None:
     """S3.45, S3.46."""
-    block = BasicBlock(4, 4, 1, "A", Parts())
+    block = BasicBlock(4, PLAIN, 1, Style(Parts(), "A"))
     nn.init.zeros_(block.bn2.weight)
     images = torch.randn(2, 4, 8, 8, generator=rng).relu()
     assert torch.equal(block(images), images)
@@ -208,7 +209,7 @@ def test_the_forward_pass_copies_nothing(version: int, rng: torch.Generator) -> 
 
 
 def test_the_sum_is_written_over_the_blocks_own_result(rng: torch.Generator) -> None:
-    block = BasicBlock(4, 4, 1, "A", Parts())
+    block = BasicBlock(4, PLAIN, 1, Style(Parts(), "A"))
     seen: list[int] = []
     block.bn2.register_forward_hook(lambda module, inputs, output: seen.append(output.data_ptr()))
     assert block(torch.randn(2, 4, 8, 8, generator=rng)).data_ptr() == seen[0]
@@ -236,7 +237,7 @@ def test_forms_made_by_hand_are_refused_too() -> None:
     assert str(caught.value) == "The shortcut of a resnet must be 'A', 'B' or 'none', not 'C'."
     with pytest.raises(ConfigError) as caught:
         resnet20(classes=10, channels=3, size=32, form=Form(version=3))
-    assert str(caught.value) == "The version of a resnet must be 1 or 2, not 3."
+    assert str(caught.value) == "The version of a resnet must be 1, 1.5 or 2, not 3."
 
 
 @pytest.mark.parametrize(
@@ -281,3 +282,135 @@ def test_the_first_loss_is_near_ln_k() -> None:
     images = torch.randn(64, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     loss = torch.nn.functional.cross_entropy(net(images), torch.arange(64) % 10).item()
     assert abs(loss - math.log(10)) < 0.5
+
+
+# The large networks ----------------------------------------------------------------------------------------
+
+BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
+
+
+def torchvisions(depth: int, *, stem: int = 7, classes: int = 1000) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of all weights, from table 1 and torchvision's way of naming."""
+    shapes: dict[str, tuple[int, ...]] = {}
+
+    def normed(conv: str, norm: str, out: int, into: int, kernel: int) -> None:
+        shapes[f"{conv}.weight"] = (out, into, kernel, kernel)
+        shapes[f"{norm}.weight"] = shapes[f"{norm}.bias"] = (out,)
+
+    normed("conv1", "bn1", 64, 3, stem)
+    into = 64
+    for stage, blocks in enumerate(BLOCKS[depth], 1):
+        inner = 32 * 2**stage
+        out = inner if depth < 50 else 4 * inner
+        for i in range(blocks):
+            at = f"layer{stage}.{i}"
+            kernels = [(inner, into, 3), (out, inner, 3)]
+            if depth >= 50:
+                kernels = [(inner, into, 1), (inner, inner, 3), (out, inner, 1)]
+            for j, (outputs, inputs, kernel) in enumerate(kernels, 1):
+                normed(f"{at}.conv{j}", f"{at}.bn{j}", outputs, inputs, kernel)
+            if into != out or (stage > 1 and i == 0):
+                normed(f"{at}.downsample.0", f"{at}.downsample.1", out, into, 1)
+            into = out
+    return shapes | {"fc.weight": (classes, into), "fc.bias": (classes,)}
+
+
+def ghost(name: str, form: Any = None, **shape: int) -> nn.Module:
+    """A network without numbers."""
+    shape = {"classes": 1000, "channels": 3, "size": 224} | shape
+    with torch.device("meta"):
+        return getattr(resnet, name)(**shape, **({} if form is None else {"form": form}))
+
+
+def counted(net: nn.Module) -> int:
+    return sum(p.numel() for p in net.parameters())
+
+
+@pytest.mark.parametrize(
+    ("depth", "parameters"),
+    [(18, 11_689_512), (34, 21_797_672), (50, 25_557_032), (101, 44_549_160), (152, 60_192_808)],
+)
+def test_the_large_networks_have_torchvisions_names_and_the_published_counts(
+    depth: int, parameters: int
+) -> None:
+    """S2.3-6; E2.1: with three blocks in its second stage ResNet-50 would have 25,276,968."""
+    expected = torchvisions(depth)
+    assert {name: tuple(p.shape) for name, p in ghost(f"resnet{depth}").named_parameters()} == expected
+    assert sum(math.prod(shape) for shape in expected.values()) == parameters
+
+
+@pytest.mark.parametrize(
+    ("depth", "parameters"),
+    [(18, 11_173_962), (34, 21_282_122), (50, 23_520_842), (101, 42_512_970), (152, 58_156_618)],
+)
+def test_the_same_for_small_images(depth: int, parameters: int) -> None:
+    """S2.8, S3.48: 3x3 instead of 7x7, ten classes instead of a thousand."""
+    expected = torchvisions(depth, stem=3, classes=10)
+    net = ghost(f"resnet{depth}_cifar", classes=10, size=32)
+    assert {name: tuple(p.shape) for name, p in net.named_parameters()} == expected
+    assert sum(math.prod(shape) for shape in expected.values()) == parameters
+
+
+def test_the_7x7_stem_makes_it_the_large_network() -> None:
+    """S2.9."""
+    with_stem = ghost("resnet18_cifar", resnet.LargeCifar(stem="7x7"), classes=10, size=32)
+    assert str(with_stem) == str(ghost("resnet18", classes=10, size=32))
+    # 7x7 is 49 numbers per pair of channels where 3x3 is 9.
+    assert counted(with_stem) - counted(ghost("resnet18_cifar", classes=10)) == 3 * 64 * (49 - 9)
+
+
+@pytest.mark.parametrize(("depth", "published"), [(18, 1.8), (34, 3.6), (50, 3.8), (101, 7.6), (152, 11.3)])
+def test_multiply_adds_of_version_1_as_in_figure_1(depth: int, published: float) -> None:
+    """S2.3-6; the paper for what is garbled there."""
+    net = ghost(f"resnet{depth}", resnet.Large(version="1"))
+    assert summarise(net, (3, 224, 224)).macs / 1e9 == pytest.approx(published, rel=0.03)
+
+
+def test_what_version_1_5_costs_more_by_hand() -> None:
+    """S3.49: the first 1x1 of a stage sees four times as many pixels, and the 3x3 what it saw before."""
+    first, later = (
+        summarise(ghost("resnet50", resnet.Large(version=version)), (3, 224, 224)).macs
+        for version in ("1", "1.5")
+    )
+    assert later - first == sum(
+        (4 - 1) * side**2 * into * inner
+        for side, into, inner in [(28, 256, 128), (14, 512, 256), (7, 1024, 512)]
+    )
+
+
+def test_versions_are_texts_and_numbers_alike() -> None:
+    nets = [build("resnet50-cifar", classes=2, width=4, blocks=1, version=v) for v in ("1.5", 1.5, "v1.5")]
+    assert len({str(net) for net in nets}) == 1
+    with pytest.raises(ConfigError) as caught:
+        build("resnet50", classes=2, version=1.4)
+    assert str(caught.value) == (
+        "The option 'version' of the model 'resnet50' cannot be 1.4: Input should be '1', '1.5' or '2'."
+    )
+
+
+def test_preactivation_has_its_norms_one_convolution_later() -> None:
+    """Norms of projections fall away, those of blocks stand before their convolutions."""
+    assert counted(ghost("preactresnet18", classes=10, size=32)) == 11_173_962 - 2 * (128 + 256 + 512)
+    assert counted(ghost("preactresnet18", classes=10, size=32)) == 11_172_170
+
+
+def test_the_pooling_network_sees_what_every_block_puts_out(rng: torch.Generator) -> None:
+    """S2.14: 64 + 64 + 128 + 128 + 256 + 256 + 512 + 512 = 1920 means."""
+    assert counted(ghost("resnet18_pooling", classes=10)) == 11_173_962 - 5_130 + 1920 * 10 + 10 == 11_188_042
+    net = build("resnet18-pooling", classes=3, width=2).eval()
+    plain = build("resnet18-cifar", classes=3, width=2).eval()
+    images = torch.randn(2, 3, 8, 8, generator=rng)
+    seen: list[Tensor] = []
+    for stage in ("layer1", "layer2", "layer3", "layer4"):
+        for block in plain.get_submodule(stage):
+            block.register_forward_hook(lambda module, inputs, output: seen.append(output.mean((2, 3))))
+    body = {key: value for key, value in net.state_dict().items() if not key.startswith("fc.")}
+    plain.load_state_dict(body | {f"fc.{key}": value for key, value in plain.fc.state_dict().items()})
+    plain(images)
+    torch.testing.assert_close(net(images), net.fc(torch.cat(seen, 1)))
+
+
+def test_blocks_are_an_option() -> None:
+    """Three blocks a stage is what ResNet-20 has, five what ResNet-32 has."""
+    assert counted(build("resnet20", classes=10, blocks=5)) == counted(build("resnet32", classes=10))
+    assert len(build("resnet50-cifar", classes=2, width=4, blocks=2).layer3) == 2

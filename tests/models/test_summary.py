@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from convscope.models import Row, Summary, build, summarise
+from convscope.models import Row, Stage, Summary, build, summarise
 
 
 def test_the_assignments_sanity_check() -> None:
@@ -88,9 +88,9 @@ class Odd(nn.Module):
 def test_every_parameter_is_counted_once_and_every_call_is_paid() -> None:
     found = summarise(Odd(), (3, 4, 4))
     assert found.rows == (
-        Row("twice", "Conv2d", (3, 4, 4), 9, 3, 16 * 9),
-        Row("twice", "Conv2d", (3, 4, 4), 0, 0, 16 * 9),
-        Row("", "Odd", (3, 4, 4), 3, 0, 0),
+        Row("twice", "Conv2d", (3, 4, 4), 9, 3, 16 * 9, (1, 1)),
+        Row("twice", "Conv2d", (3, 4, 4), 0, 0, 16 * 9, (1, 1)),
+        Row("", "Odd", (3, 4, 4), 3, 0, 0, (1, 1)),
     )
     assert found.parameters == 15
 
@@ -125,22 +125,79 @@ def test_a_network_in_bfloat16_is_summarised_like_any_other() -> None:
     assert summarise(net.bfloat16(), (3, 32, 32)) == expected
 
 
-def test_the_table_by_hand() -> None:
+def test_each_call_has_its_own_receptive_field() -> None:
+    conv = nn.Conv2d(1, 1, 3, stride=2)
+    rows = summarise(nn.Sequential(conv, nn.ReLU(), conv, nn.Flatten(), nn.Linear(9, 2)), (1, 15, 15)).rows
+    assert [row.sees for row in rows] == [(3, 3), (3, 3), (7, 7), (7, 7), "all"]
+
+
+class Deciding(nn.Module):
+    """Cannot be traced."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 1, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x) if len(x) else x
+
+
+def test_without_a_trace_the_rest_of_the_table_is_there() -> None:
+    found = summarise(Deciding(), (1, 5, 5))
+    assert found.rows == (Row("conv", "Conv2d", (1, 3, 3), 9, 1, 81, None),)
+    assert str(found).splitlines()[3] == "conv   Conv2d  1x3x3         9       1          10    81      ?"
+
+
+def test_the_stages_of_resnet20_by_hand() -> None:
+    """Stem and six convolutions; a first one that halves the map and five more, twice; the linear layer.
+
+    Biases come with norms only: 2 x 16 numbers after each of 7 convolutions, and so on.
+    """
+    found = summarise(build("resnet20", classes=10), (3, 32, 32)).stages
+    first = 3 * 9 * 16 + 6 * 16 * 9 * 16
+    assert found == (
+        Stage((32, 32), 7, first + 7 * 32, 1024 * first),
+        Stage((16, 16), 6, (16 + 5 * 32) * 9 * 32 + 6 * 64, 256 * (16 + 5 * 32) * 9 * 32),
+        Stage((8, 8), 6, (32 + 5 * 64) * 9 * 64 + 6 * 128, 64 * (32 + 5 * 64) * 9 * 64),
+        Stage((1, 1), 1, 650, 640),
+    )
+
+
+def test_a_gate_is_part_of_the_stage_around_it() -> None:
+    def row(side: int, macs: int) -> Row:
+        return Row("", "", (4, side, side), macs, 0, macs)
+
+    vector = Row("", "", (9,), 6, 0, 6)
+    sides = [row(8, 1), row(4, 2), row(1, 3), row(4, 4), row(2, 5), row(1, 0), vector]
+    assert Summary((3, 8, 8), tuple(sides)).stages == (
+        *(Stage((8, 8), 1, 1, 1), Stage((4, 4), 3, 9, 9), Stage((2, 2), 1, 5, 5), Stage((1, 1), 1, 6, 6)),
+    )
+
+
+def test_the_tables_by_hand() -> None:
     rows = (
-        Row("conv", "Conv2d", (8, 28, 28), 600, 8, 470_400),
-        Row("act", "ReLU", (8, 28, 28), 0, 0, 0),
-        Row("fc", "Linear", (10,), 840, 10, 840),
+        Row("conv", "Conv2d", (8, 28, 28), 600, 8, 470_400, (5, 5)),
+        Row("act", "ReLU", (8, 28, 28), 0, 0, 0, (5, 3)),
+        Row("fc", "Linear", (10,), 840, 10, 840, "all"),
     )
     assert str(Summary((3, 32, 32), rows)) == (
         "input 3x32x32\n"
-        "layer         kind    output   weights  biases  parameters     MACs\n"
+        "layer  kind    output   weights  biases  parameters     MACs  field\n"
         "-------------------------------------------------------------------\n"
-        "conv          Conv2d  8x28x28      600       8         608  470,400\n"
-        "act           ReLU    8x28x28        .       .           .        .\n"
-        "fc            Linear  10           840      10         850      840\n"
+        "conv   Conv2d  8x28x28      600       8         608  470,400      5\n"
+        "act    ReLU    8x28x28        .       .           .        .    5x3\n"
+        "fc     Linear  10           840      10         850      840    all\n"
         "-------------------------------------------------------------------\n"
-        "total                            1,440      18       1,458  471,240\n"
-        "convolutions                                           608  470,400\n"
-        "linear                                                 850      840\n"
-        "other                                                    .        .\n"
+        "total                     1,440      18       1,458  471,240\n"
+        "\n"
+        "              parameters   share     MACs   share\n"
+        "-------------------------------------------------\n"
+        "convolutions         608  41.7 %  470,400  99.8 %\n"
+        "linear               850  58.3 %      840   0.2 %\n"
+        "other                  .       .        .       .\n"
+        "\n"
+        "map    layers  parameters     MACs   share\n"
+        "------------------------------------------\n"
+        "28x28       1         608  470,400  99.8 %  ########################################\n"
+        "1x1         1         850      840   0.2 %\n"
     )

@@ -1,23 +1,27 @@
-"""`convscope summary`: the layers of a model."""
+"""`convscope summary`: the layers of a model, and its picture."""
 
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import tyro
 from pydantic import BaseModel, ConfigDict, Field
 
-from convscope.core import catalog
+from convscope.core import catalog, files
 from convscope.core.config import choice
 
 from . import parse
 
 DESCRIPTION = """\
-Layers, output shapes, weights, parameters and multiply-adds of a model, and how convolutions and linear
-layers share them. Nothing is computed: the network is walked without numbers.
+Layers, output shapes, weights, parameters, multiply-adds and receptive fields (`field`, in pixels of the image;
+all: something before looks at the whole map) of a model, how convolutions and linear layers share them, and where
+between the first map and the last the work lies. Nothing is computed: the network is walked without numbers.
 
 examples:
   convscope summary simplenn
   convscope summary lenet5 --channels 1 --size 28
-  convscope summary resnet56 --classes 100 --model.shortcut B\
+  convscope summary resnet56 --classes 100 --model.shortcut B
+  convscope summary resnet20 --svg resnet20.svg\
 """
 
 
@@ -34,16 +38,29 @@ class Flags(BaseModel):
     """Channels of the images."""
     size: int = Field(32, ge=1)
     """Height and width of the images."""
+    svg: Path | None = None
+    """Draw the structure into this file, which is overwritten."""
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Build without numbers and print the table."""
+    """Build, print the tables, draw."""
     words = parse.take_apart(arguments)
     flags = parse.parse(Flags, None, [*words.names, *words.flags], "convscope summary", DESCRIPTION)
     chosen = choice(flags.model).having(**words.dotted.get("model", {}))
     catalog.find("models", chosen.name)
     from convscope.models import build, summarise
+    from convscope.models.diagram import svg
+    from convscope.models.geometry import lost
 
-    shape = {"classes": flags.classes, "channels": flags.channels, "size": flags.size}
-    print(summarise(build(chosen.name, **shape, **chosen.options), (flags.channels, flags.size, flags.size)))
+    shape = (flags.channels, flags.size, flags.size)
+    network = build(
+        chosen.name, classes=flags.classes, channels=flags.channels, size=flags.size, **chosen.options
+    )
+    summary = summarise(network, shape)
+    print(summary)
+    for sentence in lost(network, shape):
+        print(sentence)
+    if flags.svg is not None:
+        files.write(flags.svg, svg(network, summary, chosen.spelled()).encode())
+        print(f"The structure is drawn in {flags.svg}.", file=sys.stderr)
     return 0

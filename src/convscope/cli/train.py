@@ -23,11 +23,14 @@ examples:
   convscope train runs/resnet20-cifar10-0123456789/seed-3/config.toml --seed 4
   convscope train lenet5 fashion-mnist --augment crop:padding=2 flip --ema 0.99 --label-noise symmetric:rate=0.2
   convscope train lenet5 digits --folds 5                a network for each fifth, none sees its own
+  convscope train resnet50 folder:photos --size 224 --weights resnet50.safetensors --freeze-epochs 3 --body-lr 0.1
+  convscope train resnet32 cifar10 --weights runs/resnet20-cifar10-0123456789/seed-3 --grow
   convscope train mynet digits --import mymodels
 
 An option of the model, the data, the optimizer, the schedule or the loss is given as --model.KEY VALUE and so
 on; those of an augmentation or a noise follow its name. `convscope list models resnet20` shows them. The run's
-directory follows from the configuration, so the same command again continues the run or finds it finished.\
+directory follows from the configuration, so the same command again continues the run or finds it finished.
+--weights takes a safetensors file (from a .pth: scripts/pth_to_safetensors.py) or a run; its classes may be others.\
 """
 
 

@@ -221,6 +221,8 @@ _SINGULAR = {
     "activations": "activation",
     "inits": "initialisation",
     "noises": "noise",
+    "diagnostics": "diagnostic",
+    "topics": "topic",
 }
 
 
@@ -232,7 +234,13 @@ def _list(kind: str, package: str, *lines: tuple[Any, ...]) -> None:
 # The default recipes were measured in results/foundation.md.
 _SMALL = {"epochs": 20.0, "batch_size": 64, "lr": 0.02}
 _RESIDUAL = {"epochs": 22.0, "batch_size": 128, "lr": 0.06, "optimizer": "muon", "progressive": 0.6}
+# As published for ImageNet, and measured by nobody here: it would take months on this project's machine.
+_IMAGENET = {"epochs": 90.0, "batch_size": 256, "lr": 0.1, "weight_decay": 1e-4}
+_UNNORMED = {**_IMAGENET, "lr": 0.01, "weight_decay": 5e-4}
+_PLAIN = {"epochs": 30.0, "batch_size": 128, "lr": 0.02, "optimizer": "muon"}
 _CIFAR_RESNET = "He, Zhang, Ren, Sun (2016), section 4.2; S1.49"
+_IMAGENET_RESNET = "He, Zhang, Ren, Sun (2016), table 1; S2.2-6"
+_SENET = "Hu, Shen, Sun (2018); S3.52"
 
 _list(
     "models",
@@ -244,10 +252,154 @@ _list(
         "ECE 661, table 1; S1.11-18",
         _SMALL,
     ),
+    (
+        "alexnet",
+        "alexnet:alexnet",
+        "8 layers for 224x224, in one tower or two",
+        "Krizhevsky et al. (2012); S3.32, S3.34",
+        _UNNORMED,
+    ),
+    ("alexnet-cifar", "alexnet:alexnet_cifar", "8 layers for 32x32", "S3.33; X3.2", _PLAIN),
+    *(
+        (
+            f"vgg{depth}",
+            f"vgg:vgg{depth}",
+            f"{depth} layers for 224x224",
+            "Simonyan, Zisserman (2015); S3.35-36",
+            _UNNORMED,
+        )
+        for depth in (11, 13, 16, 19)
+    ),
+    (
+        "vgg11-cifar",
+        "vgg:vgg11_cifar",
+        "VGG-A for 32x32, with a small head",
+        "S2.25; Santurkar et al. (2018)",
+        _PLAIN,
+    ),
+    ("vgg13-cifar", "vgg:vgg13_cifar", "13 layers for 32x32, with the published head", "S3.37; X3.3", _PLAIN),
+    (
+        "vgg16-cifar",
+        "vgg:vgg16_cifar",
+        "16 layers for 32x32, with a small head",
+        "Simonyan, Zisserman (2015)",
+        _PLAIN,
+    ),
+    (
+        "nin",
+        "nin:nin",
+        "9 convolutions for 32x32, no linear layer",
+        "Lin, Chen, Yan (2014); S3.39; X3.4",
+        _PLAIN,
+    ),
+    (
+        "googlenet",
+        "googlenet:googlenet",
+        "22 layers for 224x224, side by side",
+        "Szegedy et al. (2015); S3.43; X3.6",
+        _UNNORMED,
+    ),
+    ("googlenet-cifar", "googlenet:googlenet_cifar", "the same for 32x32", "S3.44; X3.5", _PLAIN),
+    (
+        "squeezenet",
+        "squeezenet:squeezenet",
+        "SqueezeNet 1.1: few weights, late pools",
+        "Iandola et al. (2016); S1.9",
+        _UNNORMED,
+    ),
     ("lenet5", "lenet:lenet5", "LeNet-5, modern or as published", "LeCun et al. (1998); X3.1", _SMALL),
     *(
         (f"resnet{depth}", f"resnet:resnet{depth}", f"{depth} layers for 32x32", _CIFAR_RESNET, _RESIDUAL)
         for depth in (20, 32, 44, 56, 110)
+    ),
+    *(
+        (
+            f"resnet{depth}",
+            f"resnet:resnet{depth}",
+            f"{depth} layers for 224x224",
+            _IMAGENET_RESNET,
+            _IMAGENET,
+        )
+        for depth in (18, 34, 50, 101, 152)
+    ),
+    *(
+        (
+            f"resnet{depth}-cifar",
+            f"resnet:resnet{depth}_cifar",
+            f"{depth} layers for 32x32, as wide as those for 224x224",
+            "S2.8; S3.48",
+            _RESIDUAL,
+        )
+        for depth in (18, 34, 50, 101, 152)
+    ),
+    (
+        "preactresnet18",
+        "resnet:preactresnet18",
+        "resnet18-cifar with norm and activation before each convolution",
+        "He, Zhang, Ren, Sun (2016), Identity Mappings; S3.50",
+        _RESIDUAL,
+    ),
+    (
+        "resnet18-pooling",
+        "resnet:resnet18_pooling",
+        "resnet18-cifar whose classifier sees the means of every block",
+        "S2.14",
+        _RESIDUAL,
+    ),
+    (
+        "wideresnet28-10",
+        "wide_resnet:wideresnet28",
+        "28 layers for 32x32, ten times as wide",
+        "Zagoruyko, Komodakis (2016)",
+        _RESIDUAL,
+    ),
+    (
+        "resnext29",
+        "resnext:resnext29",
+        "29 layers for 32x32, 8 paths a block",
+        "Xie et al. (2017), 5.3",
+        _RESIDUAL,
+    ),
+    (
+        "resnext50",
+        "resnext:resnext50",
+        "50 layers for 224x224, 32 paths a block",
+        "Xie et al. (2017); S3.51",
+        _IMAGENET,
+    ),
+    (
+        "resnext101",
+        "resnext:resnext101",
+        "101 layers for 224x224, 32 paths a block",
+        "Xie et al. (2017); S3.51",
+        _IMAGENET,
+    ),
+    *(
+        (
+            f"se-resnet{depth}",
+            f"senet:se_resnet{depth}",
+            f"resnet{depth} that weighs its maps",
+            _SENET,
+            _RESIDUAL,
+        )
+        for depth in (20, 110)
+    ),
+    *(
+        (
+            f"se-resnet{depth}",
+            f"senet:se_resnet{depth}",
+            f"resnet{depth} that weighs its maps",
+            _SENET,
+            _IMAGENET,
+        )
+        for depth in (18, 50, 101, 152)
+    ),
+    (
+        "senet154",
+        "senet:senet154",
+        "the winner of 2017: 152 layers, 64 paths, weighed maps",
+        _SENET,
+        _IMAGENET,
     ),
     (
         "logistic",

@@ -230,6 +230,21 @@ class Recipe(_Frozen):
     train_only: Annotated[tuple[str, ...], Off(("all",)), Source("S3.85; Frankle et al. (2021)")] = ("all",)
     """What learns: all, norms, or names of parameters with * and ?, e.g. *.bias; the rest stays as it starts."""
 
+    weights: Annotated[str, Off(""), Source("Yosinski et al. (2014)")] = ""
+    """Where the network starts: a safetensors file or the directory of a run, whose best weights are taken."""
+
+    weights_sha256: Annotated[str, Field(pattern="^([0-9a-f]{64})?$"), Off(""), Source("convscope")] = ""
+    """What the file of `weights` must have; absent: whatever it has, and the run is named by it."""
+
+    grow: Annotated[bool, Off(False), Source("S3.38, S3.46")] = False
+    """The run of `weights` is of a shallower network: its layers go where they belong, the others start anew."""
+
+    freeze_epochs: Annotated[float, Field(ge=0), Off(0.0), Source("Howard, Ruder (2018), 3.3")] = 0.0
+    """Epochs, from the start, in which only the last layer learns; 0 is off."""
+
+    body_lr: Annotated[float, Field(gt=0, le=1), Off(1.0), Source("Howard, Ruder (2018), 3.2")] = 1.0
+    """Learning rate of all but the last layer, as a multiple of lr; 1 is off."""
+
     augment: Annotated[tuple[Choice, ...] | Literal["auto", "none"], Source("S1.33, S3.10")] = "auto"
     """Changes to each training image, in order; auto: what suits the data (no mirroring of digits)."""
 
@@ -399,8 +414,8 @@ def as_table(config: BaseModel) -> dict[str, Any]:
 def identity(config: RunConfig, data_hash: str) -> str:
     """Ten hexadecimal digits that name a resolved configuration on this data; the seed is not in it.
 
-    The place of the data is left out, since the hash of its content is in. So are `compute`, and options
-    added later while they are off (`Off`), so names given by older versions stay valid.
+    The places of the data and of the weights are left out, since the hashes of their content are in. So are
+    `compute`, and options added later while they are off (`Off`), so names given by older versions stay valid.
     """
     data = {
         key: _without_off(key, value)
@@ -410,7 +425,7 @@ def identity(config: RunConfig, data_hash: str) -> str:
     recipe = {
         key: _without_off(key, value)
         for key, value in as_table(config.recipe).items()
-        if not _is_off(config.recipe, key)
+        if key != "weights" and not _is_off(config.recipe, key)
     }
     wanted = {
         "schema": SCHEMA,
@@ -486,14 +501,14 @@ def resolve(config: RunConfig, auto_augment: tuple[Choice, ...], validation: flo
 
 
 def differences(old: RunConfig, new: RunConfig) -> list[str]:
-    """Field by field: 'recipe.lr: 0.1 -> 0.2'.  `compute` is not compared.
+    """Field by field: 'recipe.lr: 0.1 -> 0.2'.  `compute` and the place of the weights are not compared.
 
     An option that an older record lacks, since it was added later, does not differ while it is off.
     """
     return [
         f"{key}: {before} -> {after}"
         for key, before, after in _pairs(_in_use(old), _in_use(new), "")
-        if before != after and not key.startswith("compute.")
+        if before != after and not key.startswith("compute.") and key != "recipe.weights"
     ]
 
 

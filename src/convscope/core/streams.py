@@ -20,7 +20,7 @@ import numpy as np
 
 from .errors import UnknownName
 
-PURPOSES: Final = ("init", "split", "order", "augment", "dropout", "noise")
+PURPOSES: Final = ("init", "split", "order", "augment", "dropout", "noise", "inspect")
 
 
 class Streams:

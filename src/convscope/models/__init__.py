@@ -17,9 +17,10 @@ from convscope.core import catalog, spelling
 from convscope.core.errors import ConfigError
 from convscope.core.streams import Streams
 
-from .summary import Row, Summary, summarise
+from .geometry import refuse_misfits
+from .summary import Row, Stage, Summary, summarise
 
-__all__ = ["Row", "Summary", "build", "summarise"]
+__all__ = ["Row", "Stage", "Summary", "build", "summarise"]
 
 
 def build(
@@ -43,7 +44,7 @@ def build(
     Raises:
         UnknownName: no such model, activation or initialisation; with the nearest names.
         ConfigError: an option the model does not have or that is given twice, a value it cannot be, or images
-            it cannot take.
+            too small for one of its layers; with the layer and the smallest that work.
     """
     name, spelt = spelling.read(name)
     if twice := spelt.keys() & options.keys():
@@ -55,12 +56,19 @@ def build(
             raise ConfigError(f"The model {name!r} needs {what} of at least 1, not {value!r}.")
     item = catalog.find("models", name)
     supplied = _asked_for(item, shape)
-    with seeded(Streams(seed).torch_seed("init")):
-        network = catalog.call("models", name, options, **supplied)
-    if not isinstance(network, nn.Module):
-        raise ConfigError(
-            f"The model {name!r} ({item.target}) must return a torch.nn.Module, not {type(network).__name__}."
-        )
+
+    def built(size: int) -> nn.Module:
+        other = {**supplied, "size": size} if "size" in supplied else supplied
+        with seeded(Streams(seed).torch_seed("init")):
+            made = catalog.call("models", name, options, **other)
+        if not isinstance(made, nn.Module):
+            raise ConfigError(
+                f"The model {name!r} ({item.target}) must return a torch.nn.Module, not {type(made).__name__}."
+            )
+        return made
+
+    network = built(size)
+    refuse_misfits(network, name, (channels, size, size), built)
     # mypy: torch's declaration of `to` lacks the memory format.
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from convscope.core.errors import ConfigError
 
-from .blocks import Init, Parts, Share, make_activation, make_dropout, make_norm
+from .blocks import CommonParts, Init, Share, make_activation, make_dropout, make_norm
 from .init import initialise
 
 
@@ -43,14 +43,14 @@ class HiddenLayers:
 
 
 _LINEAR = LinearParts()
-_PARTS = Parts(norm="none")
+_PARTS = CommonParts(norm="none")
 _HIDDEN = HiddenLayers()
 
 
 class Logistic(nn.Module):
     """See `logistic`."""
 
-    def __init__(self, numbers: int, classes: int, parts: Parts) -> None:
+    def __init__(self, numbers: int, classes: int, parts: CommonParts) -> None:
         super().__init__()
         self.drop = make_dropout(parts)
         self.output = nn.Linear(numbers, classes)
@@ -64,7 +64,7 @@ class Logistic(nn.Module):
 class Perceptron(nn.Module):
     """See `mlp`."""
 
-    def __init__(self, numbers: int, classes: int, parts: Parts, form: HiddenLayers) -> None:
+    def __init__(self, numbers: int, classes: int, parts: CommonParts, form: HiddenLayers) -> None:
         super().__init__()
         layers: OrderedDict[str, nn.Module] = OrderedDict()
         for i in range(1, form.hidden + 1):
@@ -99,12 +99,12 @@ def logistic(*, classes: int, channels: int, size: int, linear: LinearParts = _L
         Recognition and Machine Learning, section 4.3.4.
         Differs: no penalty of its own; the weight decay is the recipe's.
     """
-    parts = Parts(dropout=linear.dropout, init=linear.init)
+    parts = CommonParts(dropout=linear.dropout, init=linear.init)
     return initialise(Logistic(channels * size * size, classes, parts), linear.init)
 
 
 def mlp(
-    *, classes: int, channels: int, size: int, parts: Parts = _PARTS, form: HiddenLayers = _HIDDEN
+    *, classes: int, channels: int, size: int, parts: CommonParts = _PARTS, form: HiddenLayers = _HIDDEN
 ) -> nn.Module:
     """Multilayer perceptron; with one hidden layer (d + 1) n + (n + 1) K parameters, 101,770 for 1x28x28.
 
@@ -121,7 +121,7 @@ def mlp(
         A network (N, C, H, W) -> (N, K); the pixels are taken channel by channel, row by row.
 
     Raises:
-        ConfigError: convolution dropout, since there is no convolution; a norm in fixed layers.
+        ConfigError: a norm in fixed layers.
 
     Reference:
         S3.18; Belkin, Hsu, Ma, Mandal (2019), Reconciling Modern Machine-Learning Practice and the
@@ -130,11 +130,6 @@ def mlp(
         Differs: Belkin et al. start wide networks from trained narrow ones below the interpolation threshold;
         ours all start as `init` says.
     """
-    if parts.conv_dropout:
-        raise ConfigError(
-            f"mlp has no convolutions, so conv_dropout cannot be {parts.conv_dropout!r}. Leave it out; "
-            "dropout acts on the inputs of all linear layers but the first."
-        )
     if form.fixed and parts.norm != "none":
         raise ConfigError(
             f"mlp cannot have norm {parts.norm!r} in hidden layers that are fixed: a norm that does not learn "

@@ -1,11 +1,10 @@
-"""What are the residual networks for small images?
+"""What are the residual networks?
 
-The family of He et al., section 4.2: a 3x3 convolution, three stages of n
-blocks of two 3x3 convolutions, a global average, one linear layer; depth
-6n + 2.  Stages two and three halve the map and double the channels.
-
-Everything stays channels-last in both directions, without a hidden copy, and
-the sum of block and shortcut is written over the block's own result.
+Two families of He et al.  For ImageNet (table 1): a 7x7 convolution, a pool,
+four stages of blocks of two 3x3 convolutions or of bottlenecks; with a 3x3
+stem they serve small images.  For CIFAR-10 (section 4.2): a 3x3 convolution
+and three stages of n blocks, depth 6n + 2.  Each stage but the first halves
+the map and doubles the channels.
 
     N  images      K  classes      C  channels      H, W  pixels      n  blocks per stage
 """
@@ -13,186 +12,108 @@ the sum of block and shortcut is written over the block's own result.
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
+import torch
 from pydantic import Field as Bounds
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from convscope.core import spelling
+from convscope.core.catalog import Off
 from convscope.core.errors import ConfigError
 
-from .blocks import Parts, make_activation, make_conv, make_conv_dropout, make_dropout, make_norm
-from .init import initialise
+from .blocks import Parts
+from .residual import SHORTCUTS, ResNet, Shortcut, Stage, Stem, Style, Version, begun
 
-Shortcut = Literal["A", "B", "none"]
+Blocks = Annotated[int, Bounds(ge=0), Off(0)]
+BLOCKS = "blocks in each stage; 0: as published"
 
 
 @dataclass(frozen=True)
 class Form:
-    """What the members of the family let the user choose besides their parts."""
+    """What the networks of depth 6n + 2 let the user choose besides their parts."""
 
     width: Annotated[int, Bounds(ge=1)] = field(
         default=16, metadata={"text": "channels of the first stage; the others have 2 and 4 times as many"}
     )
-    shortcut: Shortcut = field(
-        default="A",
-        metadata={
-            "text": "where shapes differ, A: every second pixel, and zeros for the new channels; "
-            "B: a 1x1 convolution; none: no shortcuts at all, a plain network"
-        },
-    )
+    shortcut: Shortcut = field(default="A", metadata={"text": SHORTCUTS})
     version: Literal[1, 2] = field(
         default=1,
         metadata={
             "text": "1: as in 2015; 2: norm and activation before each convolution, none after the sum"
         },
     )
+    blocks: Blocks = field(default=0, metadata={"text": BLOCKS})
+
+
+@dataclass(frozen=True)
+class Large:
+    """What the networks of four stages let the user choose besides their parts."""
+
+    width: Annotated[int, Bounds(ge=1)] = field(
+        default=64,
+        metadata={
+            "text": "channels inside the blocks of the first stage; the others have 2, 4 and 8 times as many"
+        },
+    )
+    shortcut: Shortcut = field(default="B", metadata={"text": SHORTCUTS})
+    version: Version = field(
+        default="1.5",
+        metadata={
+            "text": "1: as in 2015; 1.5: bottlenecks halve the map in their 3x3 convolution; 2: norm and activation "
+            "before each convolution, none after the sum"
+        },
+    )
+    blocks: Blocks = field(default=0, metadata={"text": BLOCKS})
+
+
+@dataclass(frozen=True)
+class LargeCifar(Large):
+    """The same for small images."""
+
+    stem: Literal["3x3", "7x7"] = field(
+        default="3x3", metadata={"text": "first convolution; 7x7 with the pool behind it, as for ImageNet"}
+    )
+
+
+@dataclass(frozen=True)
+class Pooling:
+    """What `resnet18_pooling` lets the user choose besides its parts."""
+
+    width: Annotated[int, Bounds(ge=1)] = field(
+        default=64,
+        metadata={"text": "channels of the first stage; the others have 2, 4 and 8 times as many"},
+    )
+    blocks: Blocks = field(default=0, metadata={"text": BLOCKS})
 
 
 _PARTS = Parts(init="kaiming")
 _FORM = Form()
+_LARGE = Large()
+_CIFAR = LargeCifar()
+_PREACTIVATED = LargeCifar(version="2")
+_POOLING = Pooling()
 _SMALLEST = 8
 
-
-class SubsampledShortcut(nn.Module):
-    """Option A: every second pixel of every second row, and channels of zeros; no parameters."""
-
-    def __init__(self, stride: int, more_channels: int) -> None:
-        super().__init__()
-        self.stride = stride
-        self.more_channels = more_channels
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, C + more_channels, ceil(H / stride), ceil(W / stride))."""
-        # The average over 1x1 windows is x[:, :, ::stride, ::stride] to the bit, but its gradient stays
-        # channels-last, while the slice's comes back contiguous and meets a channels-last one in a sum:
-        # 12.9 instead of 13.8 ms for a block's step (batch 64, one thread, best of 60).
-        return F.pad(F.avg_pool2d(x, 1, self.stride), (0, 0, 0, 0, 0, self.more_channels))
+BASIC = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
+BOTTLENECK = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
+"""Blocks per stage, by the number of layers; S2.3-6 (E2.1: stage two of ResNet-50 has four)."""
 
 
-class BasicBlock(nn.Module):
-    """Version 1: convolution-norm-activation-convolution-norm, plus the shortcut, activation.
-
-    Convolution dropout comes between the two convolutions, after the activation.
-    """
-
-    def __init__(self, into: int, out: int, stride: int, shortcut: Shortcut, parts: Parts) -> None:
-        super().__init__()
-        self.conv1 = make_conv(parts, into, out, 3, stride=stride, padding=1)
-        self.bn1 = make_norm(parts, out)
-        self.act1 = make_activation(parts)
-        self.conv_drop = make_conv_dropout(parts)
-        self.conv2 = make_conv(parts, out, out, 3, padding=1)
-        self.bn2 = make_norm(parts, out)
-        self.downsample = _shortcut(into, out, stride, shortcut, parts, normed=True)
-        self.act2 = make_activation(parts)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, into, H, W) -> (N, out, H / stride, W / stride), rounded up."""
-        out: Tensor = self.bn2(self.conv2(self.conv_drop(self.act1(self.bn1(self.conv1(x))))))
-        if self.downsample is not None:
-            out += self.downsample(x)
-        result: Tensor = self.act2(out)
-        return result
+def small_stages(depth: int, form: Form) -> list[Stage]:
+    """The three stages of a network of depth 6n + 2."""
+    n = form.blocks or (depth - 2) // 6
+    return [Stage(n, form.width * 2**i, form.width * 2**i, 1 if i == 0 else 2) for i in range(3)]
 
 
-class PreActivationBlock(nn.Module):
-    """Version 2: norm-activation-convolution twice, plus the shortcut; nothing after the sum.
-
-    Where the shape changes, the shortcut starts behind the first activation.  The network's very first
-    block has no norm and activation of its own, since those of the stem come before the fork.  Convolution
-    dropout comes between the two convolutions, after the activation.
-    """
-
-    def __init__(
-        self, into: int, out: int, stride: int, shortcut: Shortcut, parts: Parts, *, activated: bool
-    ) -> None:
-        super().__init__()
-        self.forks_late = into != out or stride > 1
-        # Without a norm between them, the activation would overwrite the x that the shortcut still needs.
-        may_overwrite = self.forks_late or parts.norm != "none"
-        self.bn1 = nn.Identity() if activated else make_norm(parts, into)
-        self.act1 = nn.Identity() if activated else make_activation(parts, may_overwrite=may_overwrite)
-        self.conv1 = make_conv(parts, into, out, 3, stride=stride, padding=1)
-        self.bn2 = make_norm(parts, out)
-        self.act2 = make_activation(parts)
-        self.conv_drop = make_conv_dropout(parts)
-        # The norm that follows conv2 is the first of the next block, or the network's last.
-        self.conv2 = make_conv(parts, out, out, 3, padding=1)
-        self.downsample = _shortcut(into, out, stride, shortcut, parts, normed=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, into, H, W) -> (N, out, H / stride, W / stride), rounded up."""
-        ready = self.act1(self.bn1(x))
-        out: Tensor = self.conv2(self.conv_drop(self.act2(self.bn2(self.conv1(ready)))))
-        if self.downsample is not None:
-            out += self.downsample(ready if self.forks_late else x)
-        return out
+def large_stages(depth: int, width: int, blocks: int) -> list[Stage]:
+    """The four stages of table 1."""
+    published, expansion = (BASIC[depth], 1) if depth in BASIC else (BOTTLENECK[depth], 4)
+    return [
+        Stage(blocks or n, width * 2**i, width * 2**i * expansion, 1 if i == 0 else 2)
+        for i, n in enumerate(published)
+    ]
 
 
-def _shortcut(
-    into: int, out: int, stride: int, shortcut: Shortcut, parts: Parts, *, normed: bool
-) -> nn.Module | None:
-    if shortcut not in ("A", "B", "none"):
-        raise ConfigError(f"The shortcut of a resnet must be 'A', 'B' or 'none', not {shortcut!r}.")
-    if shortcut == "none":
-        return None
-    if into == out and stride == 1:
-        return nn.Identity()
-    if shortcut == "A":
-        return SubsampledShortcut(stride, out - into)
-    projection = make_conv(parts, into, out, 1, stride=stride)
-    return nn.Sequential(projection, make_norm(parts, out) if normed else nn.Identity())
-
-
-def _stages(n: int, parts: Parts, form: Form) -> list[nn.Sequential]:
-    stages: list[nn.Sequential] = []
-    into = form.width
-    for stage in range(3):
-        out = form.width * 2**stage
-        blocks: list[nn.Module] = []
-        for i in range(n):
-            stride = 2 if stage > 0 and i == 0 else 1
-            if form.version == 1:
-                blocks.append(BasicBlock(into, out, stride, form.shortcut, parts))
-            else:
-                activated = stage == i == 0
-                blocks.append(
-                    PreActivationBlock(into, out, stride, form.shortcut, parts, activated=activated)
-                )
-            into = out
-        stages.append(nn.Sequential(*blocks))
-    return stages
-
-
-class CifarResNet(nn.Module):
-    """See `resnet20`."""
-
-    def __init__(self, depth: int, classes: int, channels: int, parts: Parts, form: Form) -> None:
-        super().__init__()
-        if form.version not in (1, 2):
-            raise ConfigError(f"The version of a resnet must be 1 or 2, not {form.version!r}.")
-        first = form.version == 1
-        widest = 4 * form.width
-        self.conv1 = make_conv(parts, channels, form.width, 3, padding=1)
-        self.bn1 = make_norm(parts, form.width)
-        self.act1 = make_activation(parts)
-        self.layer1, self.layer2, self.layer3 = _stages((depth - 2) // 6, parts, form)
-        self.bn2 = nn.Identity() if first else make_norm(parts, widest)
-        self.act2 = nn.Identity() if first else make_activation(parts)
-        self.pool = nn.AdaptiveAvgPool2d(1)
-        self.drop = make_dropout(parts)
-        self.fc = nn.Linear(widest, classes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> logits (N, K)."""
-        x = self.act1(self.bn1(self.conv1(x)))
-        x = self.layer3(self.layer2(self.layer1(x)))
-        x = self.pool(self.act2(self.bn2(x))).flatten(1)
-        logits: Tensor = self.fc(self.drop(x))
-        return logits
-
-
-def _build(depth: int, shape: tuple[int, int, int], parts: Parts, form: Form) -> nn.Module:
+def small(depth: int, shape: tuple[int, int, int], parts: Parts, form: Form, reduction: int = 0) -> nn.Module:
+    """A network of depth 6n + 2 for `shape` = (classes, channels, size)."""
     classes, channels, size = shape
     if size < _SMALLEST:
         raise ConfigError(
@@ -200,12 +121,36 @@ def _build(depth: int, shape: tuple[int, int, int], parts: Parts, form: Form) ->
             f"convolutions would then see mostly padding. The smallest images that work are "
             f"{_SMALLEST}x{_SMALLEST}."
         )
-    network = initialise(CifarResNet(depth, classes, channels, parts, form), parts.init)
-    name, _ = spelling.read(parts.init)
-    if name == "kaiming":
-        # No ReLU follows the classifier: 2/n_in would start at a loss of 3.2 instead of ln 10 = 2.3 (S1.25).
-        network.fc.reset_parameters()
-    return network
+    style = Style(parts, form.shortcut, str(form.version), reduction=reduction)
+    return begun(ResNet(classes, channels, "3x3", form.width, small_stages(depth, form), style), parts)
+
+
+def large(
+    depth: int, shape: tuple[int, int], parts: Parts, form: Large, *, stem: Stem = "7x7", reduction: int = 0
+) -> nn.Module:
+    """A network of four stages for `shape` = (classes, channels)."""
+    style = Style(parts, form.shortcut, form.version, bottleneck=depth in BOTTLENECK, reduction=reduction)
+    stages = large_stages(depth, form.width, form.blocks)
+    return begun(ResNet(*shape, stem, form.width, stages, style), parts)
+
+
+class PoolingResNet(ResNet):
+    """See `resnet18_pooling`."""
+
+    def __init__(self, classes: int, channels: int, width: int, stages: list[Stage], style: Style) -> None:
+        super().__init__(classes, channels, "3x3", width, stages, style)
+        self.fc = nn.Linear(sum(stage.blocks * stage.out for stage in stages), classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> logits (N, K)."""
+        x = self.act1(self.bn1(self.conv1(x)))
+        means = []
+        for stage in self.stages:
+            for block in self.get_submodule(stage).children():
+                x = block(x)
+                means.append(self.pool(x).flatten(1))
+        logits: Tensor = self.fc(self.drop(torch.cat(means, 1)))
+        return logits
 
 
 def resnet20(
@@ -238,7 +183,7 @@ def resnet20(
         Differs: where shapes change, version 2 has one 1x1 convolution with shortcut B as in the paper,
         but with shortcut A it subsamples what that convolution would have got.
     """
-    return _build(20, (classes, channels, size), parts, form)
+    return small(20, (classes, channels, size), parts, form)
 
 
 def resnet32(
@@ -251,7 +196,7 @@ def resnet32(
     Reference:
         He, Zhang, Ren, Sun (2016), Deep Residual Learning for Image Recognition, section 4.2.
     """
-    return _build(32, (classes, channels, size), parts, form)
+    return small(32, (classes, channels, size), parts, form)
 
 
 def resnet44(
@@ -264,7 +209,7 @@ def resnet44(
     Reference:
         He, Zhang, Ren, Sun (2016), Deep Residual Learning for Image Recognition, section 4.2.
     """
-    return _build(44, (classes, channels, size), parts, form)
+    return small(44, (classes, channels, size), parts, form)
 
 
 def resnet56(
@@ -277,7 +222,7 @@ def resnet56(
     Reference:
         He, Zhang, Ren, Sun (2016), Deep Residual Learning for Image Recognition, section 4.2.
     """
-    return _build(56, (classes, channels, size), parts, form)
+    return small(56, (classes, channels, size), parts, form)
 
 
 def resnet110(
@@ -291,4 +236,201 @@ def resnet110(
         He, Zhang, Ren, Sun (2016), Deep Residual Learning for Image Recognition, section 4.2.
         Differs: the paper starts this one at a learning rate of 0.01 until the error is below 80 %.
     """
-    return _build(110, (classes, channels, size), parts, form)
+    return small(110, (classes, channels, size), parts, form)
+
+
+def resnet18(
+    *, classes: int, channels: int, size: int, parts: Parts = _PARTS, form: Large = _LARGE
+) -> nn.Module:
+    """Residual network of 18 layers in basic blocks: 11,689,512 parameters for 3x224x224 and 1000 classes.
+
+    Args:
+        classes: number of logits K.
+        channels: of the images.
+        size: height and width in pixels; any that the stem leaves something of.
+        parts: batch norm, Kaiming by default, which leaves the one linear layer, weights and bias, as torch
+            drew it.  Dropout acts on the input of that layer; convolution dropout in each block before its
+            last convolution, never on a shortcut.
+        form: width, shortcut, version and number of blocks.  Basic blocks are the same in versions 1 and 1.5.
+
+    Returns:
+        A network (N, C, H, W) -> (N, K), with torchvision's names of weights in versions 1 and 1.5.
+
+    Reference:
+        He, Zhang, Ren, Sun (2016), Deep Residual Learning for Image Recognition, table 1; S2.2-6.
+        https://arxiv.org/abs/1512.03385
+        He, Zhang, Ren, Sun (2016), Identity Mappings in Deep Residual Networks (version 2).
+        https://arxiv.org/abs/1603.05027
+        Version 1.5, the default here and in torchvision, is of Gross, Wilber (2016), Training and
+        Investigating Residual Nets; S3.49.
+        Differs: where shapes change, version 2 halves the map in the 3x3 convolution of a bottleneck.
+    """
+    return large(18, (classes, channels), parts, form)
+
+
+def resnet34(
+    *, classes: int, channels: int, size: int, parts: Parts = _PARTS, form: Large = _LARGE
+) -> nn.Module:
+    """Residual network of 34 layers in basic blocks: 21,797,672 parameters for 3x224x224 and 1000 classes.
+
+    Arguments as for `resnet18`.
+
+    Reference:
+        He, Zhang, Ren, Sun (2016), Deep Residual Learning for Image Recognition, table 1; S2.2-6.
+    """
+    return large(34, (classes, channels), parts, form)
+
+
+def resnet50(
+    *, classes: int, channels: int, size: int, parts: Parts = _PARTS, form: Large = _LARGE
+) -> nn.Module:
+    """Residual network of 50 layers in bottlenecks: 25,557,032 parameters for 3x224x224 and 1000 classes.
+
+    Arguments as for `resnet18`.
+
+    Reference:
+        He, Zhang, Ren, Sun (2016), Deep Residual Learning for Image Recognition, table 1; S2.2-6.
+    """
+    return large(50, (classes, channels), parts, form)
+
+
+def resnet101(
+    *, classes: int, channels: int, size: int, parts: Parts = _PARTS, form: Large = _LARGE
+) -> nn.Module:
+    """Residual network of 101 layers in bottlenecks: 44,549,160 parameters for 3x224x224 and 1000 classes.
+
+    Arguments as for `resnet18`.
+
+    Reference:
+        He, Zhang, Ren, Sun (2016), Deep Residual Learning for Image Recognition, table 1; S2.2-6.
+    """
+    return large(101, (classes, channels), parts, form)
+
+
+def resnet152(
+    *, classes: int, channels: int, size: int, parts: Parts = _PARTS, form: Large = _LARGE
+) -> nn.Module:
+    """Residual network of 152 layers in bottlenecks: 60,192,808 parameters for 3x224x224 and 1000 classes.
+
+    Arguments as for `resnet18`.
+
+    Reference:
+        He, Zhang, Ren, Sun (2016), Deep Residual Learning for Image Recognition, table 1; S2.2-6.
+    """
+    return large(152, (classes, channels), parts, form)
+
+
+def resnet18_cifar(
+    *, classes: int, channels: int, size: int, parts: Parts = _PARTS, form: LargeCifar = _CIFAR
+) -> nn.Module:
+    """ResNet-18 for small images: 11,173,962 parameters for 3x32x32 and ten classes.
+
+    Args:
+        classes: number of logits K.
+        channels: of the images.
+        size: height and width in pixels.
+        parts: as for `resnet18`.
+        form: as for `resnet18`, and the stem.
+
+    Returns:
+        A network (N, C, H, W) -> (N, K).
+
+    Reference:
+        He, Zhang, Ren, Sun (2016), Deep Residual Learning for Image Recognition, table 1; S2.8, S2.9, S3.48.
+        Differs from the published network: a 3x3 convolution with stride 1 instead of the 7x7 with stride 2,
+        and no pool behind it, as S2 and the lecture have it.
+    """
+    return large(18, (classes, channels), parts, form, stem=form.stem)
+
+
+def resnet34_cifar(
+    *, classes: int, channels: int, size: int, parts: Parts = _PARTS, form: LargeCifar = _CIFAR
+) -> nn.Module:
+    """ResNet-34 for small images: 21,282,122 parameters for 3x32x32 and ten classes.
+
+    Arguments as for `resnet18_cifar`.
+
+    Reference:
+        He, Zhang, Ren, Sun (2016), Deep Residual Learning for Image Recognition, table 1; S3.48.
+    """
+    return large(34, (classes, channels), parts, form, stem=form.stem)
+
+
+def resnet50_cifar(
+    *, classes: int, channels: int, size: int, parts: Parts = _PARTS, form: LargeCifar = _CIFAR
+) -> nn.Module:
+    """ResNet-50 for small images: 23,520,842 parameters for 3x32x32 and ten classes.
+
+    Arguments as for `resnet18_cifar`.
+
+    Reference:
+        He, Zhang, Ren, Sun (2016), Deep Residual Learning for Image Recognition, table 1; S3.48.
+    """
+    return large(50, (classes, channels), parts, form, stem=form.stem)
+
+
+def resnet101_cifar(
+    *, classes: int, channels: int, size: int, parts: Parts = _PARTS, form: LargeCifar = _CIFAR
+) -> nn.Module:
+    """ResNet-101 for small images: 42,512,970 parameters for 3x32x32 and ten classes.
+
+    Arguments as for `resnet18_cifar`.
+
+    Reference:
+        He, Zhang, Ren, Sun (2016), Deep Residual Learning for Image Recognition, table 1; S3.48.
+    """
+    return large(101, (classes, channels), parts, form, stem=form.stem)
+
+
+def resnet152_cifar(
+    *, classes: int, channels: int, size: int, parts: Parts = _PARTS, form: LargeCifar = _CIFAR
+) -> nn.Module:
+    """ResNet-152 for small images: 58,156,618 parameters for 3x32x32 and ten classes.
+
+    Arguments as for `resnet18_cifar`.
+
+    Reference:
+        He, Zhang, Ren, Sun (2016), Deep Residual Learning for Image Recognition, table 1; S3.48.
+    """
+    return large(152, (classes, channels), parts, form, stem=form.stem)
+
+
+def preactresnet18(
+    *, classes: int, channels: int, size: int, parts: Parts = _PARTS, form: LargeCifar = _PREACTIVATED
+) -> nn.Module:
+    """Pre-activation ResNet-18 for small images: 11,172,170 parameters for 3x32x32 and ten classes.
+
+    `resnet18_cifar` in version 2.  Arguments as there.
+
+    Reference:
+        He, Zhang, Ren, Sun (2016), Identity Mappings in Deep Residual Networks; S3.50.
+        https://arxiv.org/abs/1603.05027
+        Differs: some public versions leave out the last norm, and have 11,171,146.
+    """
+    return large(18, (classes, channels), parts, form, stem=form.stem)
+
+
+def resnet18_pooling(
+    *, classes: int, channels: int, size: int, parts: Parts = _PARTS, form: Pooling = _POOLING
+) -> nn.Module:
+    """ResNet-18 whose classifier sees every block: 11,188,042 parameters for 3x32x32 and ten classes.
+
+    What each of the eight blocks puts out is averaged over its map, and the 1920 means together reach the
+    linear layer: 64 + 64 + 128 + 128 + 256 + 256 + 512 + 512.
+
+    Args:
+        classes: number of logits K.
+        channels: of the images.
+        size: height and width in pixels.
+        parts: as for `resnet18`.
+        form: width and number of blocks.
+
+    Returns:
+        A network (N, C, H, W) -> (N, K).
+
+    Reference:
+        S2.14, which says "the same size" and not which; here it is 1x1.
+    """
+    style = Style(parts, "B", "1.5")
+    stages = large_stages(18, form.width, form.blocks)
+    return begun(PoolingResNet(classes, channels, form.width, stages, style), parts)

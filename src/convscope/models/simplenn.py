@@ -9,13 +9,10 @@ convolution and its activation.
 
 from torch import Tensor, nn
 
-from convscope.core.errors import ConfigError
-
 from .blocks import Parts, make_activation, make_conv_dropout, make_dropout, make_norm
 from .init import initialise
 
 _PARTS = Parts(norm="none")
-_SMALLEST = 12
 
 
 class SimpleNN(nn.Module):
@@ -67,9 +64,6 @@ def simplenn(*, classes: int, channels: int, size: int, parts: Parts = _PARTS) -
     Returns:
         A network (N, C, H, W) -> (N, K).
 
-    Raises:
-        ConfigError: the images are too small for one of the layers, which the message names.
-
     Reference:
         Duke University, ECE 661 (2023), homework 2, table 1.
     """
@@ -77,12 +71,6 @@ def simplenn(*, classes: int, channels: int, size: int, parts: Parts = _PARTS) -
 
 
 def _side_left(size: int) -> int:
-    left = size
-    for layer, window in (("conv1", 5), ("pool1", 2), ("conv2", 3), ("pool2", 2)):
-        if left < window:
-            raise ConfigError(
-                f"simplenn cannot take {size}x{size} images: {layer} needs at least {window}x{window} pixels "
-                f"and gets {left}x{left}. The smallest images that work are {_SMALLEST}x{_SMALLEST}."
-            )
-        left = left // 2 if layer.startswith("pool") else left - window + 1
-    return left
+    """S; 1 for images that are too small, which `build` refuses with the layer."""
+    pool1 = (size - 4) // 2
+    return max(1, (pool1 - 2) // 2)

@@ -1,9 +1,10 @@
 """Which layers does a network have, and what do they cost?
 
 In: a network and the shape of one image.  Out: a `Summary`, a row per layer
-in the order of the calls, which can say itself as a table.  The network runs
-as a copy without numbers (torch's meta device): no memory, no arithmetic, and
-the network itself is not touched.
+in the order of the calls, which can say itself as tables: the layers, how
+convolutions and linear layers share the costs, and how the stages do.  The
+network runs as a copy without numbers (torch's meta device): no memory, no
+arithmetic, and the network itself is not touched.
 
     C  channels      H, W  pixels
 
@@ -12,14 +13,20 @@ layers and layers with a method `macs(output shape)`, as is usual; norms,
 activations and pools count none.
 """
 
-import copy
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+
+from convscope.core.errors import ConfigError
+
+from .geometry import without_numbers
+from .graph import trace
+from .receptive import Field
 
 
 @dataclass(frozen=True)
@@ -36,6 +43,9 @@ class Row:
     """Parameters that are not biases."""
     biases: int
     macs: int
+    sees: tuple[int, int] | Literal["all"] | None = None
+    """Its receptive field in pixels of the image, down and across; `all`: something before it looks at the whole
+    map; None: it cannot be told."""
 
     @property
     def parameters(self) -> int:
@@ -43,11 +53,28 @@ class Row:
         return self.weights + self.biases
 
     @property
+    def side(self) -> tuple[int, int]:
+        """Height and width of its map; a vector is a map of 1x1."""
+        return (self.output[-2], self.output[-1]) if len(self.output) > 2 else (1, 1)
+
+    @property
     def group(self) -> str:
         """convolutions, linear or other."""
         if "conv" in self.kind.lower():
             return "convolutions"
         return "linear" if "linear" in self.kind.lower() else "other"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Layers one after the other whose maps have the same size."""
+
+    side: tuple[int, int]
+    """Height and width of the map; (1, 1) for vectors too."""
+    layers: int
+    """With multiply-adds."""
+    parameters: int
+    macs: int
 
 
 @dataclass(frozen=True)
@@ -80,23 +107,57 @@ class Summary:
 
     def of(self, group: str) -> tuple[int, int]:
         """(parameters, MACs) of the `convolutions`, the `linear` layers or the `other` ones."""
-        chosen = [row for row in self.rows if row.group == group]
-        return sum(row.parameters for row in chosen), sum(row.macs for row in chosen)
+        return _costs([row for row in self.rows if row.group == group])
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """The layers by the size of their maps, in order.
+
+        What comes between two layers of one size belongs to their stage: the gates of squeeze-and-excitation,
+        whose map is a single pixel, make no stages of their own.
+        """
+        found: list[Stage] = []
+        rows = list(self.rows)
+        while rows:
+            side = rows[0].side
+            end = 1 + max(i for i, row in enumerate(rows) if row.side == side)
+            stage, rows = rows[:end], rows[end:]
+            costs = (sum(row.macs > 0 for row in stage), *_costs(stage))
+            found.append(Stage(side, *costs))
+        return tuple(found)
 
     def __str__(self) -> str:
-        head = ("layer", "kind", "output", "weights", "biases", "parameters", "MACs")
-        cells = [head, *(_cells(row) for row in self.rows)]
-        total = ("total", "", "", *map(_count, (self.weights, self.biases, self.parameters, self.macs)))
-        groups = [
-            (group, "", "", "", "", *map(_count, self.of(group)))
-            for group in ("convolutions", "linear", "other")
+        return "\n".join([f"input {_times(self.shape)}\n{self._layers()}", self._groups(), self._profile()])
+
+    def _layers(self) -> str:
+        head = ("layer", "kind", "output", "weights", "biases", "parameters", "MACs", "field")
+        total = ("total", "", "", *map(_count, (self.weights, self.biases, self.parameters, self.macs)), "")
+        return _table(head, [_cells(row) for row in self.rows], total, left=3)
+
+    def _groups(self) -> str:
+        head = ("", "parameters", "share", "MACs", "share")
+        rows = []
+        for group in ("convolutions", "linear", "other"):
+            parameters, macs = self.of(group)
+            shares = (_share(parameters, self.parameters), _share(macs, self.macs))
+            rows.append((group, _count(parameters), shares[0], _count(macs), shares[1]))
+        return _table(head, rows)
+
+    def _profile(self) -> str:
+        head = ("map", "layers", "parameters", "MACs", "share")
+        rows = [
+            (
+                _times(stage.side),
+                _count(stage.layers),
+                _count(stage.parameters),
+                _count(stage.macs),
+                _share(stage.macs, self.macs),
+            )
+            for stage in self.stages
         ]
-        widths = [max(map(len, column)) for column in zip(*cells, total, *groups, strict=True)]
-        rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
-        lines = [_line(cell, widths) for cell in (*cells, total, *groups)]
-        end = len(cells)
-        top = f"input {_times(self.shape)}"
-        return "\n".join([top, lines[0], rule, *lines[1:end], rule, *lines[end:]]) + "\n"
+        bars = ["", "", *(_bar(stage.macs, self.macs) for stage in self.stages)]
+        lines = _table(head, rows).splitlines()
+        return "".join(f"{line}  {bar}".rstrip() + "\n" for line, bar in zip(lines, bars, strict=True))
 
 
 def summarise(model: nn.Module, shape: tuple[int, int, int]) -> Summary:
@@ -104,13 +165,13 @@ def summarise(model: nn.Module, shape: tuple[int, int, int]) -> Summary:
 
     A layer is a module without parts, or one with parameters of its own.  One that is called twice has
     two rows, and its parameters are counted in the first; `nn.Identity`, which marks a part that is
-    switched off, has none.
+    switched off, has none.  Receptive fields are left out where torch.fx cannot follow the network.
 
     Args:
         model: any network that takes a batch of images; unchanged afterwards.
         shape: (C, H, W) of one image.
     """
-    ghost = _without_numbers(model)
+    ghost = without_numbers(model)
     rows: list[Row] = []
     counted: set[int] = set()
     for name, module in ghost.named_modules():
@@ -121,22 +182,33 @@ def summarise(model: nn.Module, shape: tuple[int, int, int]) -> Summary:
     dtype = next((p.dtype for p in ghost.parameters()), torch.float32)
     with torch.no_grad():
         ghost(torch.empty(1, *shape, dtype=dtype, device="meta"))
-    return Summary(shape, tuple(rows))
+    return Summary(shape, tuple(_seeing(rows, _fields(model, shape))))
 
 
-def _without_numbers(model: nn.Module) -> nn.Module:
-    """A copy in evaluation mode whose tensors have shapes only, and no hooks."""
-    # deepcopy takes what it finds under an object's id for its copy, so no number is ever copied.
-    memo: dict[int, Any] = {}
-    for parameter in model.parameters():
-        memo[id(parameter)] = nn.Parameter(parameter.detach().to("meta"), parameter.requires_grad)
-    for buffer in model.buffers():
-        memo[id(buffer)] = buffer.to("meta")
-    ghost = copy.deepcopy(model, memo)
-    for module in ghost.modules():
-        module._forward_hooks.clear()
-        module._forward_pre_hooks.clear()
-    return ghost.eval()
+def _fields(model: nn.Module, shape: tuple[int, int, int]) -> dict[str, list[Any]]:
+    """What each layer sees, call by call; a layer with parts sees what the last of them does."""
+    try:
+        nodes = trace(model, shape).nodes
+    except ConfigError:
+        return {}
+    found: dict[str, list[Any]] = {}
+    for node in nodes:
+        sees = node.sees.size if isinstance(node.sees, Field) else node.sees
+        if node.module is not None:
+            found.setdefault(node.name, []).append(sees)
+        path = node.name
+        while path:
+            path = path.rpartition(".")[0]
+            found[f"{path}."] = [sees]
+    return found
+
+
+def _seeing(rows: list[Row], fields: dict[str, list[Any]]) -> Iterator[Row]:
+    calls: Counter[str] = Counter()
+    for row in rows:
+        seen = fields.get(row.name) or fields.get(f"{row.name}.") or [None]
+        yield replace(row, sees=seen[min(calls[row.name], len(seen) - 1)])
+        calls[row.name] += 1
 
 
 def _recorder(name: str, rows: list[Row], counted: set[int]) -> Any:
@@ -165,20 +237,54 @@ def _macs(module: nn.Module, output: torch.Size) -> int:
     return int(own(output)) if callable(own) else 0
 
 
+def _costs(rows: Sequence[Row]) -> tuple[int, int]:
+    """(parameters, MACs) of several layers."""
+    return sum(row.parameters for row in rows), sum(row.macs for row in rows)
+
+
 def _cells(row: Row) -> tuple[str, ...]:
     counts = (row.weights, row.biases, row.parameters, row.macs)
-    return (row.name, row.kind, _times(row.output), *map(_count, counts))
+    return (row.name, row.kind, _times(row.output), *map(_count, counts), _sight(row.sees))
+
+
+def _sight(sees: tuple[int, int] | Literal["all"] | None) -> str:
+    if isinstance(sees, tuple):
+        rows, columns = sees
+        return str(rows) if rows == columns else f"{rows}x{columns}"
+    return sees or "?"
 
 
 def _count(number: int) -> str:
     return f"{number:,}" if number else "."
 
 
+def _share(part: int, whole: int) -> str:
+    return f"{part / whole:.1%}".replace("%", " %") if part else "."
+
+
+def _bar(part: int, whole: int) -> str:
+    """As long as the share; 40 for all."""
+    return "#" * round(40 * part / whole) if part else ""
+
+
 def _times(shape: Sequence[int]) -> str:
     return "x".join(map(str, shape))
 
 
-def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    left = [cell.ljust(width) for cell, width in zip(cells[:3], widths[:3], strict=True)]
-    right = [cell.rjust(width) for cell, width in zip(cells[3:], widths[3:], strict=True)]
-    return "  ".join(left + right).rstrip()
+def _table(
+    head: Sequence[str], rows: Sequence[Sequence[str]], total: Sequence[str] | None = None, *, left: int = 1
+) -> str:
+    """Lines of columns, of which the first ones are words and the others numbers."""
+    last = [total] if total else []
+    widths = [max(map(len, column)) for column in zip(head, *rows, *last, strict=True)]
+    rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
+    body = [_line(cells, widths, left) for cells in (head, *rows, *last)]
+    lines = [body[0], rule, *body[1 : 1 + len(rows)], *([rule] if last else []), *body[1 + len(rows) :]]
+    return "\n".join(lines) + "\n"
+
+
+def _line(cells: Sequence[str], widths: Sequence[int], left: int) -> str:
+    sides = [(str.ljust if i < left else str.rjust) for i in range(len(widths))]
+    return "  ".join(
+        side(cell, width) for side, cell, width in zip(sides, cells, widths, strict=True)
+    ).rstrip()

@@ -4,7 +4,7 @@ An optimizer is a function of parameter groups, the learning rate and its own
 options; the loop sets the rate before every step.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any
@@ -24,11 +24,13 @@ Positive = Annotated[float, Field(gt=0)]
 
 @dataclass(frozen=True)
 class Group:
-    """Parameters that share a weight decay."""
+    """Parameters that share a weight decay and a learning rate."""
 
     names: tuple[str, ...]
     parameters: tuple[nn.Parameter, ...]
     weight_decay: float
+    share: float = 1.0
+    """Their learning rate, as a multiple of the run's."""
 
     def __str__(self) -> str:
         numbers = sum(parameter.numel() for parameter in self.parameters)
@@ -38,20 +40,27 @@ class Group:
         return f"{amount} on {numbers:,} numbers in {tensors} ({shown})"
 
 
-def groups(model: nn.Module, recipe: Recipe) -> list[Group]:
-    """The parameters, split by whether they decay; a group without members is left out.
+def groups(model: nn.Module, recipe: Recipe, body: Collection[str] = ()) -> list[Group]:
+    """The parameters, split by whether they decay and how fast they learn; a group without members is left out.
 
     With `decay = "weights"` the weights of convolutions and linear layers decay, which have two axes or
     more; biases and the scales and shifts of norms, which have one, do not.  Which parameters decay is the
     question users ask most often of other tools, so the answer is printed before every run.
+
+    Args:
+        model: what of it learns is taken.
+        recipe: its `weight_decay`, `decay` and `body_lr` count.
+        body: names of the parameters that learn at `body_lr` times the rate.
     """
     named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     decay = {name for name, _ in decaying(model, recipe)}
+    slow = set(body) if recipe.body_lr != 1 else set()
     found = []
     for wanted, amount in ((True, recipe.weight_decay), (False, 0.0)):
-        members = [pair for pair in named if (pair[0] in decay) == wanted]
-        if members:
-            found.append(Group(tuple(n for n, _ in members), tuple(p for _, p in members), amount))
+        for slowed, share in ((False, 1.0), (True, recipe.body_lr)):
+            members = [pair for pair in named if (pair[0] in decay, pair[0] in slow) == (wanted, slowed)]
+            if members:
+                found.append(Group(tuple(n for n, _ in members), tuple(p for _, p in members), amount, share))
     return found
 
 
@@ -89,7 +98,12 @@ def build(recipe: Recipe, parameter_groups: Sequence[Group]) -> torch.optim.Opti
         raise ConfigError("Every parameter of the network is frozen, so there is nothing to train.")
     coupled = 0.0 if recipe.decoupled else 1.0
     tables = [
-        {"params": list(g.parameters), "weight_decay": coupled * g.weight_decay, "decoupled": g.weight_decay}
+        {
+            "params": list(g.parameters),
+            "weight_decay": coupled * g.weight_decay,
+            "decoupled": g.weight_decay,
+            "share": g.share,
+        }
         for g in parameter_groups
     ]
     optimizer: torch.optim.Optimizer = catalog.call(
@@ -114,14 +128,15 @@ def _clip(optimizer: torch.optim.Optimizer, *_: Any, norm: float) -> None:
 
 @torch.no_grad()
 def _decay(optimizer: torch.optim.Optimizer, *_: Any) -> None:
-    """weight <- (1 - lr x weight_decay) weight, before the step.
+    """weight <- (1 - lr x weight_decay) weight, before the step; what is frozen at the moment stays.
 
     Reference:
         Loshchilov, Hutter (2019), Decoupled Weight Decay Regularization, algorithm 1, in AdamW's form.
     """
     for group in optimizer.param_groups:
-        if group["decoupled"]:
-            torch._foreach_mul_(group["params"], 1 - group["lr"] * group["decoupled"])
+        learning = [parameter for parameter in group["params"] if parameter.requires_grad]
+        if group["decoupled"] and learning:
+            torch._foreach_mul_(learning, 1 - group["lr"] * group["decoupled"])
 
 
 def sgd(
@@ -231,6 +246,6 @@ def adamw(
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Set the learning rate of every group."""
+    """Set the learning rate of every group: its share of the run's."""
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group.get("share", 1.0)

@@ -31,12 +31,13 @@ from convscope.data.augmenting import enlarged
 from convscope.evaluate.predict import in_evaluation_mode
 from convscope.evaluate.runs import Card
 from convscope.models import build
+from convscope.models.geometry import lost
 
-from . import optim
+from . import optim, weights
 from .checkpoint import KEPT, restore, session_tensors
 from .ema import Ema
 from .events import Prepared, Watch
-from .freeze import freeze
+from .freeze import body, freeze
 from .loop import Session, shrunk
 from .objective import Objective
 from .preflight import preflight
@@ -82,8 +83,8 @@ def prepare(job: Job, watch: Watch) -> tuple[Session, Card]:
         DamagedFile: checkpoints without the record of what they belong to.
     """
     device = pick(job.config.compute.device)
-    session, placement, card = build_session(job.config, job.data, device)
     found, refused = snapshot.newest(job.paths.checkpoints)
+    session, placement, card = build_session(job.config, job.data, device, begun=found is not None)
     if found and not job.paths.environment.exists():
         raise DamagedFile(
             f"{job.paths.root} has checkpoints but no environment.json, so nobody knows what they continue. "
@@ -103,7 +104,7 @@ def prepare(job: Job, watch: Watch) -> tuple[Session, Card]:
             config=job.config,
             parameters=sum(parameter.numel() for parameter in session.model.parameters()),
             images=(len(job.data.train), len(job.data.val), len(job.data.test)),
-            notes=(*job.data.notes, *refused, *marks),
+            notes=(*job.data.notes, *lost(session.model, job.data.shape), *session.notes, *refused, *marks),
             decay=_decay(session),
             preflight=preflight(session, placement, str(table), len(job.data.classes)),
             start=session.step,
@@ -133,8 +134,13 @@ def threads_for(config: RunConfig, data: Data) -> int:
     return 1 if work < SMALL_STEP else usable_cores()
 
 
-def build_session(config: RunConfig, data: Data, device: torch.device) -> tuple[Session, Placement, Card]:
-    """Everything a step needs, at step 0, in float32."""
+def build_session(
+    config: RunConfig, data: Data, device: torch.device, *, begun: bool = False
+) -> tuple[Session, Placement, Card]:
+    """Everything a step needs, at step 0, in float32.
+
+    With `begun`, a checkpoint will replace all weights, and those to start from are not even looked for.
+    """
     card = _card(config, data)
     streams, recipe = Streams(config.seed), config.recipe
     augment = () if isinstance(recipe.augment, str) else recipe.augment
@@ -149,7 +155,9 @@ def build_session(config: RunConfig, data: Data, device: torch.device) -> tuple[
     )
     if recipe.progressive:
         _refuse_fixed_size(model, config.model.name, data.shape)
+    notes = weights.start(model, config, data) if recipe.weights and not begun else ()
     freeze(model, recipe.train_only)
+    waiting = body(model, len(data.classes), recipe)
     placement = place(model, device)
     batches = Batches(
         train,
@@ -160,7 +168,7 @@ def build_session(config: RunConfig, data: Data, device: torch.device) -> tuple[
         device=device,
     )
     total = max(1, round(recipe.epochs * batches.per_epoch))
-    optimizer = optim.build(recipe, optim.groups(model, recipe))
+    optimizer = optim.build(recipe, optim.groups(model, recipe, waiting))
     session = Session(
         model,
         optimizer,
@@ -172,6 +180,8 @@ def build_session(config: RunConfig, data: Data, device: torch.device) -> tuple[
         objective=Objective(recipe, data.train),
         ema=Ema(model, recipe.ema) if recipe.ema else None,
         parts=recipe.accumulate,
+        body=waiting,
+        notes=notes,
     )
     return session, placement, card
 

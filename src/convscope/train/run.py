@@ -28,10 +28,11 @@ from convscope.evaluate.metrics import Scores, score
 from convscope.evaluate.predict import logits
 from convscope.evaluate.runs import Card, Run, open_run
 
-from . import signals
+from . import signals, weights
 from .checkpoint import KEPT, keep_best
 from .diagnosis import diagnose
 from .events import Watch, unwatched
+from .freeze import refuse_waiting_forever
 from .hooks import Checkpoints, EarlyStop, Progress, Stopwatch, Validation, every
 from .loop import Hook, Session, train_steps
 from .preflight import Overfit, overfit_one_batch
@@ -114,6 +115,7 @@ def run(config: RunConfig, place: Place, watch: Watch = unwatched) -> Run:
     """Train a configuration in the directory its identity names."""
     catalogued(config)
     pick(config.compute.device)
+    config = config.model_copy(update={"recipe": weights.pinned(config.recipe)})
     data = load_config(config.data, data_dir=place.data_dir, cache_dir=place.cache_dir)
     resolved = resolve(config, data)
     name = f"{resolved.model.name}-{resolved.data.kind}-{configs.identity(resolved, data.hash)}"
@@ -132,6 +134,8 @@ def catalogued(config: RunConfig) -> None:
     if config.data.label_noise:
         config.data.label_noise.resolved("noises")
     _refuse_choosing_without_validation(config)
+    refuse_waiting_forever(config.recipe)
+    weights.refuse_without_weights(config.recipe)
 
 
 def _refuse_choosing_without_validation(config: RunConfig) -> None:
