@@ -54,6 +54,10 @@ ELSEWHERE = {
     "scoring": "tests/evaluate/test_runs.py, test_sealed.py, tests/train/test_selection.py",
     "predicting": "tests/evaluate/test_predict.py",
     "images": "tests/evaluate/test_sealed.py, tests/data/test_splits.py",
+    "entries": "tests/contracts/test_catalog.py compares every line with the code",
+    "subject": "tests/contracts/test_diagnostics.py, tests/train/test_inspecting.py",
+    "style": "every test of tests/plots draws with it",
+    "outputs": "tests/diagnostics/test_confusion.py, test_calibration.py",
 }
 
 
@@ -269,6 +273,7 @@ EXCUSED = {
     "cli/main.py": ("os.open", "of /dev/null, when the reader of our output went away"),
     "cli/doctor.py": ("torch.randn", "images to time; the process does nothing else"),
     "data/builder.py": ("np.save", "into memory; files.write brings it to the disk"),
+    "evaluate/subject.py": ("np.savez_compressed", "into memory; files.write brings it to the disk"),
 }
 
 

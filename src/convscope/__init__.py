@@ -20,10 +20,12 @@ if TYPE_CHECKING:
     from .core.config import Choice, ComputeConfig, DataConfig, Recipe, RunConfig
     from .core.errors import ConvscopeError
     from .data import load
+    from .evaluate.ensemble import ensemble
     from .evaluate.predicting import predict
     from .evaluate.runs import open_run
     from .evaluate.scoring import evaluate
     from .models import build
+    from .models.fold import fold
     from .train.run import resume, train
 
 __version__ = "0.1.0"
@@ -37,7 +39,9 @@ _HOMES = {
     "Recipe": "core.config",
     "RunConfig": "core.config",
     "build": "models",
+    "ensemble": "evaluate.ensemble",
     "evaluate": "evaluate.scoring",
+    "fold": "models.fold",
     "load": "data",
     "open_run": "evaluate.runs",
     "predict": "evaluate.predicting",
@@ -55,7 +59,9 @@ __all__ = [
     "Recipe",
     "RunConfig",
     "build",
+    "ensemble",
     "evaluate",
+    "fold",
     "load",
     "open_run",
     "predict",

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from convscope.cli.main import VERBS, main
+from convscope.core import catalog
 
-MODELS = "lenet5, logistic, mlp, resnet110, resnet20, resnet32, resnet44, resnet56, simplenn"
+MODELS = ", ".join(sorted(catalog.names("models")))
 SOURCES = "cifar10, cifar100, digits, fashion-mnist, folder, mnist, npz, parquet, synthetic"
 
 
@@ -17,8 +18,8 @@ SOURCES = "cifar10, cifar100, digits, fashion-mnist, folder, mnist, npz, parquet
     [
         (
             ["trian"],
-            "No verb is called 'trian'. Did you mean 'train'? Known: audit, completion, doctor, evaluate, list, predict, "
-            "resume, summary, test, train.",
+            "No verb is called 'trian'. Did you mean 'train'? Known: audit, completion, doctor, ensemble, evaluate, "
+            "inspect, list, predict, resume, summary, test, train, verify.",
         ),
         (
             ["train", "resnet_20", "digits"],
@@ -82,7 +83,7 @@ SOURCES = "cifar10, cifar100, digits, fashion-mnist, folder, mnist, npz, parquet
         (
             ["train", "lenet5", "digits", "--model.drop", "0.1"],
             "The model 'lenet5' has no option 'drop'. Did you mean 'dropout'? Options: activation, "
-            "conv_dropout, dropout, init, norm, version.",
+            "conv_dropout, dropout, init, norm, separable, version.",
         ),
         (
             ["train", "lenet5", "digits", "--model.dropout", "3"],
@@ -124,8 +125,9 @@ def test_a_file_with_an_unknown_key(command, tmp_path) -> None:
     assert (code, told) == (
         2,
         f"convscope: {file}: recipe.epocs is not known. Did you mean 'epochs'? Known: accumulate, augment, "
-        "batch_size, class_weights, clip, decay, decoupled, early_stop, ema, enlarge, epochs, l1, loss, lr, optimizer, "
-        "progressive, schedule, select, train_only, validate_every, warmup, weight_decay.\n",
+        "batch_size, body_lr, class_weights, clip, decay, decoupled, early_stop, ema, enlarge, epochs, freeze_epochs, "
+        "grow, l1, loss, lr, optimizer, progressive, schedule, select, train_only, validate_every, warmup, weight_decay, "
+        "weights, weights_sha256.\n",
     )
 
 

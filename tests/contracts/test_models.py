@@ -17,6 +17,7 @@ from convscope.core import catalog
 from convscope.core.errors import ConfigError
 from convscope.models import build, summarise
 from convscope.models.fold import fold
+from convscope.train.objective import logits_of
 
 CLASSES = 5
 
@@ -69,6 +70,13 @@ FORMS = {
     "resnet50, version 2": ("resnet50", {"version": "2"}),
     "resnext29, explicit": ("resnext29", {"paths": "explicit"}),
     "resnet18-cifar, 7x7": ("resnet18-cifar", {"stem": "7x7"}),
+    "alexnet, two towers": ("alexnet", {"towers": 2}),
+    "vgg11, batch norm": ("vgg11", {"norm": "batch"}),
+    "vgg11-cifar, 5x5": ("vgg11-cifar", {"kernel": 5}),
+    "googlenet, paper": ("googlenet", {"variant": "paper"}),
+    "googlenet, batch norm": ("googlenet", {"variant": "bn"}),
+    "googlenet, auxiliary heads": ("googlenet", {"auxiliary": True}),
+    "googlenet-cifar, slide": ("googlenet-cifar", {"module_3b": "slide"}),
     "mlp, two layers, batch norm": ("mlp", {"hidden": 2, "norm": "batch"}),
     "mlp, fixed": ("mlp", {"fixed": True, "width": 64}),
 }
@@ -92,19 +100,26 @@ def case(request: pytest.FixtureRequest) -> Case:
     return small_case(request.param)
 
 
+def cost(net: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy, of auxiliary classifiers too."""
+    output = net(images)
+    outputs = output if isinstance(output, tuple) else (output,)
+    return torch.stack([F.cross_entropy(logits, labels) for logits in outputs]).sum()
+
+
 def largest(x: Tensor) -> float:
     return x.abs().max().item()
 
 
 def test_one_logit_per_image_and_class(case: Case) -> None:
-    logits = case.build()(case.images())
+    logits = logits_of(case.build()(case.images()))
     assert logits.shape == (8, CLASSES)
     assert logits.dtype == torch.float32
 
 
 def test_every_parameter_that_learns_gets_a_finite_gradient(case: Case) -> None:
     net = case.build().train()
-    F.cross_entropy(net(case.images()), torch.arange(8) % CLASSES).backward()
+    cost(net, case.images(), torch.arange(8) % CLASSES).backward()
     learning = {name: p.grad for name, p in net.named_parameters() if p.requires_grad}
     assert [name for name, gradient in learning.items() if gradient is None or not gradient.any()] == []
     assert all(gradient.isfinite().all() for gradient in learning.values())
@@ -165,7 +180,7 @@ def test_every_layer_meets_channels_last_in_both_directions(case: Case) -> None:
     for name, module in net.named_modules():
         if not list(module.children()):
             module.register_forward_hook(hook(name))
-    F.cross_entropy(net(case.images()), torch.arange(8) % CLASSES).backward()
+    cost(net, case.images(), torch.arange(8) % CLASSES).backward()
     assert found == {}
 
 
@@ -209,7 +224,7 @@ def test_the_loss_falls(case: Case) -> None:
         losses = []
         for _ in range(20):
             optimizer.zero_grad()
-            loss = F.cross_entropy(net(images), labels)
+            loss = cost(net, images, labels)
             loss.backward()
             optimizer.step()
             losses.append(loss.item())
@@ -236,8 +251,7 @@ def test_an_unknown_option_is_answered_with_all_known_ones(name: str) -> None:
 def in_full(name: str, channels: int = 3, **options: Any) -> tuple[nn.Module, tuple[int, int, int]]:
     """A model as published, without numbers, and the shape of its images."""
     item = catalog.find("models", name)
-    # Recipes for ImageNet have its usual batch.
-    classes, size = (1000, 224) if item.recipe["batch_size"] == 256 else (10, 32)
+    classes, size = 1000 if item.size == 224 else 10, item.size
     if options:  # the partial connections of the original LeNet-5 are counted when it is built
         return build(name, classes=classes, channels=channels, size=size, **options), (channels, size, size)
     with torch.device("meta"):

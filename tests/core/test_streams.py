@@ -71,7 +71,7 @@ def test_one_purpose_can_be_varied_alone() -> None:
 def test_an_unknown_purpose_is_refused() -> None:
     sentence = (
         "No purpose of randomness is called 'ordre'. Did you mean 'order'? "
-        "Known: augment, dropout, init, noise, order, split."
+        "Known: augment, dropout, init, inspect, noise, order, split."
     )
     for act in (lambda: Streams(0).key("ordre"), lambda: Streams(0, ordre=1)):
         with pytest.raises(UnknownName) as error:

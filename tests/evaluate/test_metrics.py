@@ -133,3 +133,9 @@ def test_the_scored_loss_is_the_mean_of_the_training_loss() -> None:
 def test_scores_of_a_diverged_network_are_not_hidden() -> None:
     output: Any = torch.full((3, 2), math.nan)
     assert math.isnan(score(output, torch.tensor([0, 1, 0])).loss)
+
+
+def test_equal_logits_count_for_the_lower_classes() -> None:
+    """Goes red with `topk`, which gives the classes 8, 6, 7, 5, 9 for ten zeros, so that top-1 beat top-5."""
+    found = score(torch.zeros(10, 10), torch.arange(10))
+    assert (found.correct, found.correct_top5) == (1, 5)

@@ -175,8 +175,8 @@ def test_the_perceptron_has_no_convolution_to_drop() -> None:
     with pytest.raises(ConfigError) as caught:
         build("mlp", classes=3, conv_dropout=0.1)
     assert str(caught.value) == (
-        "mlp has no convolutions, so conv_dropout cannot be 0.1. Leave it out; dropout acts on the inputs of all "
-        "linear layers but the first."
+        "The model 'mlp' has no option 'conv_dropout'. Did you mean 'dropout'? Options: activation, dropout, fixed, "
+        "hidden, init, norm, width."
     )
 
 

@@ -9,9 +9,11 @@ from torch import nn
 from convscope.compute.fences import seeded
 from convscope.core import catalog
 from convscope.core.errors import ConfigError, UnknownName
-from convscope.models import build
+from convscope.models import build, summarise
 from convscope.models.blocks import (
+    GlobalAvgPool2d,
     Parts,
+    Separable,
     make_activation,
     make_conv,
     make_conv_dropout,
@@ -149,7 +151,18 @@ def test_every_shared_option_explains_itself() -> None:
     options = catalog.options(catalog.find("models", "resnet20"))
     assert {name for name, option in options.items() if not option.text} == set()
     assert sorted(options) == [
-        *("activation", "conv_dropout", "dropout", "init", "norm", "shortcut", "version", "width")
+        *(
+            "activation",
+            "blocks",
+            "conv_dropout",
+            "dropout",
+            "init",
+            "norm",
+            "separable",
+            "shortcut",
+            "version",
+        ),
+        "width",
     ]
 
 
@@ -244,3 +257,53 @@ def test_dropout_of_convolutions_is_an_option_that_was_added_later() -> None:
     assert not option.is_off(0.1)
     # Of a whole number too, as TOML may hold it.
     assert option.is_off(0)
+
+
+# Separable convolutions ------------------------------------------------------------------------------------
+
+
+def test_a_separable_convolution_costs_what_the_formulas_say() -> None:
+    """S1.8 with M = 4, N = 6 and a map of 5x5: 9 x 4 x 25 + 4 x 6 x 25 instead of 9 x 4 x 6 x 25 multiply-adds."""
+    separable, plain = (make_conv(Parts(separable=on), 4, 6, 3, padding=1) for on in (True, False))
+    costs = [summarise(net, (4, 5, 5)) for net in (separable, plain)]
+    assert [cost.parameters for cost in costs] == [9 * 4 + 4 * 6, 9 * 4 * 6]
+    assert [cost.macs for cost in costs] == [9 * 4 * 25 + 4 * 6 * 25, 9 * 4 * 6 * 25]
+
+
+def test_a_separable_convolution_is_a_convolution_whose_kernels_are_products() -> None:
+    """The kernel from channel m to channel n is the depthwise kernel of m times a number."""
+    separable = make_conv(Parts(separable=True, norm="none"), 4, 6, 3, stride=2, padding=1)
+    plain = make_conv(Parts(norm="none"), 4, 6, 3, stride=2, padding=1)
+    products = separable.pointwise.weight * separable.depthwise.weight[:, 0]
+    plain.load_state_dict({"weight": products, "bias": separable.pointwise.bias})
+    images = torch.randn(2, 4, 7, 7, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(separable(images), plain(images))
+
+
+def test_only_kernels_of_3x3_that_see_all_channels_become_separable() -> None:
+    parts = Parts(separable=True)
+    kinds = [
+        type(make_conv(parts, 4, 4, kernel, groups=groups))
+        for kernel, groups in ((3, 1), (5, 1), (1, 1), (3, 2))
+    ]
+    assert kinds == [Separable, nn.Conv2d, nn.Conv2d, nn.Conv2d]
+
+
+def test_a_network_without_one_says_so() -> None:
+    with pytest.raises(ConfigError) as caught:
+        build("lenet5", classes=10, separable=True)
+    assert str(caught.value) == (
+        "lenet5 has no 3x3 convolution that sees all channels, so there is nothing to make separable. Leave "
+        "separable out."
+    )
+
+
+@pytest.mark.parametrize("size", [1, 2, 5])
+def test_the_mean_of_a_map_is_torchs_and_its_gradient_channels_last(size: int) -> None:
+    images = torch.randn(3, 4, size, size, generator=torch.Generator().manual_seed(0))
+    images = images.to(memory_format=torch.channels_last).requires_grad_()
+    ours, theirs = GlobalAvgPool2d()(images), nn.AdaptiveAvgPool2d(1)(images)
+    torch.testing.assert_close(ours, theirs)
+    (gradient,) = torch.autograd.grad(ours.square().sum(), images)
+    torch.testing.assert_close(gradient, torch.autograd.grad(theirs.square().sum(), images)[0])
+    assert gradient.is_contiguous(memory_format=torch.channels_last)

@@ -17,7 +17,7 @@ from convscope.core.errors import ConfigError, UnknownName
 from convscope.models import build
 from convscope.models.blocks import Parts, make_activation
 
-OPTIONS = "activation, conv_dropout, dropout, init, norm, shortcut, version, width"
+OPTIONS = "activation, blocks, conv_dropout, dropout, init, norm, separable, shortcut, version, width"
 
 
 def test_weights_depend_on_the_seed_alone() -> None:

@@ -246,7 +246,6 @@ def test_auxiliary_heads_speak_in_training_only() -> None:
     torch.testing.assert_close(second, net.aux2(seen["inception4d"]))
     alone = net.eval()(images)
     assert alone.shape == (4, 3)
-    assert GoogLeNet.auxiliary_weight == 0.3
     without = googlenet(**TINY, form=Form(width=1 / 16))
     assert without.train()(images).shape == (4, 3)
 

@@ -26,5 +26,5 @@ def test_parameters_by_hand(k: int, parameters: int | None) -> None:
 def test_the_depth_is_28() -> None:
     """Section 2: the number says how many convolutions, those of the shortcuts with them."""
     with torch.device("meta"):
-        net = wide_resnet.wideresnet28(classes=10, channels=3, size=32, form=wide_resnet.Form(width=1))
+        net = wide_resnet.wideresnet28(classes=10, channels=3, size=32, form=wide_resnet.Form(width=2))
     assert sum(isinstance(module, torch.nn.Conv2d) for module in net.modules()) == 28

@@ -156,7 +156,16 @@ def test_the_card_carries_what_the_weights_need(trained: Path) -> None:
     assert card.data["hash"] == data.hash
     assert card.model == {"name": "lenet5", **found.config.model.options}
     assert card.versions == {"torch": torch.__version__}
-    assert set(card.model) == {"name", "activation", "norm", "dropout", "conv_dropout", "init", "version"}
+    assert set(card.model) == {
+        "name",
+        "activation",
+        "norm",
+        "dropout",
+        "conv_dropout",
+        "separable",
+        "init",
+        "version",
+    }
 
 
 @pytest.mark.usefixtures("cheap")

@@ -52,6 +52,7 @@ SHORTER = {"epochs": 1.3, "checkpoint_every": "4 steps", "validate_every": "5 st
 def config(net: str = "lenet", seed: int = 3, **changes: Any) -> RunConfig:
     """The tiny run; `changes` are fields of the recipe and of compute, or `images`."""
     compute = {"device": "cpu", "threads": 1, "precision": "float32", "checkpoint_every": "5 steps"}
+    compute |= {key: changes.pop(key) for key in ("inspect", "inspect_every") if key in changes}
     given = {key: changes.pop(key) for key in list(changes) if key in (*compute, "images", "data")}
     recipe = {
         "epochs": 3, "batch_size": 32, "weight_decay": 5e-4, "warmup": 0.3, "augment": AUGMENT,

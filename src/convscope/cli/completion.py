@@ -87,12 +87,14 @@ def candidates(before: Sequence[str]) -> list[str]:
         return catalog.names(rest[0]) if len(rest) == 1 and rest[0] in catalog.kinds() else []
     if verb == "completion":
         return list(SCRIPTS)
+    if verb == "verify":
+        return [name for name in catalog.names("topics") if name not in rest]
     names = [word for word in rest if not word.startswith("-")]
     if verb in ("train", "summary") and len(names) == len(rest) and len(rest) < (2 if verb == "train" else 1):
         return catalog.names("models") if not rest else _sources()
     if verb == "audit" and not rest:
         return _sources()
-    if verb in ("resume", "evaluate", "test", "predict") and not rest:
+    if verb in ("resume", "evaluate", "test", "predict", "ensemble") and not rest:
         return [str(path.parent) for path in sorted(Path("runs").glob("*/seed-*/config.toml"))]
     return _flags(verb)
 

@@ -29,7 +29,11 @@ T = TypeVar("T")
 DOTTED = ("model", "data", "optimizer", "schedule", "loss")
 """What takes dotted options."""
 
-LISTED = {"augment": "crop:padding=2 flip:p=0.5", "label-noise": "symmetric:rate=0.2"}
+LISTED = {
+    "augment": "crop:padding=2 flip:p=0.5",
+    "label-noise": "symmetric:rate=0.2",
+    "inspect": "landscape:size=11 weights",
+}
 """What takes its options behind the name, with an example."""
 
 REGISTRY = ConstructorRegistry()

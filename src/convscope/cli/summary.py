@@ -32,12 +32,12 @@ class Flags(BaseModel):
 
     model: tyro.conf.Positional[str]
     """A model of `convscope list models`."""
-    classes: int = Field(10, ge=1)
-    """Number of classes."""
+    classes: int | None = Field(None, ge=1)
+    """Number of classes; absent: 1000 for a network for ImageNet, else 10."""
     channels: int = Field(3, ge=1)
     """Channels of the images."""
-    size: int = Field(32, ge=1)
-    """Height and width of the images."""
+    size: int | None = Field(None, ge=1)
+    """Height and width of the images; absent: those the network was published for."""
     svg: Path | None = None
     """Draw the structure into this file, which is overwritten."""
 
@@ -47,15 +47,15 @@ def main(arguments: Sequence[str]) -> int:
     words = parse.take_apart(arguments)
     flags = parse.parse(Flags, None, [*words.names, *words.flags], "convscope summary", DESCRIPTION)
     chosen = choice(flags.model).having(**words.dotted.get("model", {}))
-    catalog.find("models", chosen.name)
+    item = catalog.find("models", chosen.name)
+    size = flags.size or item.size
+    classes = flags.classes or (1000 if item.size == 224 else 10)
     from convscope.models import build, summarise
     from convscope.models.diagram import svg
     from convscope.models.geometry import lost
 
-    shape = (flags.channels, flags.size, flags.size)
-    network = build(
-        chosen.name, classes=flags.classes, channels=flags.channels, size=flags.size, **chosen.options
-    )
+    shape = (flags.channels, size, size)
+    network = build(chosen.name, classes=classes, channels=flags.channels, size=size, **chosen.options)
     summary = summarise(network, shape)
     print(summary)
     for sentence in lost(network, shape):

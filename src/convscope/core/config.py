@@ -169,6 +169,12 @@ def _interval(text: str, *units: tuple[str, ...]) -> tuple[float, str]:
     raise ValueError(f"say how often as {allowed}, not {text!r}")
 
 
+def _in_steps(text: str, steps_per_epoch: int) -> int:
+    """`0.5 epochs` -> steps, at least one."""
+    value, unit = _interval(text, _STEPS, _EPOCHS)
+    return max(1, round(value if unit == "step" else value * steps_per_epoch))
+
+
 class Recipe(_Frozen):
     """How to train: everything but the model, the data and the seed."""
 
@@ -273,8 +279,7 @@ class Recipe(_Frozen):
 
     def validation_steps(self, steps_per_epoch: int) -> int:
         """`validate_every` in steps, at least one."""
-        value, unit = _interval(self.validate_every, _STEPS, _EPOCHS)
-        return max(1, round(value if unit == "step" else value * steps_per_epoch))
+        return _in_steps(self.validate_every, steps_per_epoch)
 
 
 class ComputeConfig(_Frozen):
@@ -292,15 +297,31 @@ class ComputeConfig(_Frozen):
     checkpoint_every: str = "60 seconds"
     """When to write a checkpoint: `60 seconds`, `100 steps`."""
 
+    inspect: tuple[Choice, ...] = ()
+    """Diagnostics that look at the network while it learns, such as `weights` (`convscope list diagnostics`)."""
+
+    inspect_every: str = "1 epoch"
+    """When they look: `1 epoch`, `100 steps`; at step 0 and at the end in any case."""
+
     @field_validator("checkpoint_every")
     @classmethod
     def _known_interval(cls, text: str) -> str:
         _interval(text, _STEPS, _SECONDS)
         return text
 
+    @field_validator("inspect_every")
+    @classmethod
+    def _known_rhythm(cls, text: str) -> str:
+        _interval(text, _STEPS, _EPOCHS)
+        return text
+
     def checkpoint_interval(self) -> tuple[float, str]:
         """(60.0, 's') or (100.0, 'step')."""
         return _interval(self.checkpoint_every, _STEPS, _SECONDS)
+
+    def inspection_steps(self, steps_per_epoch: int) -> int:
+        """`inspect_every` in steps, at least one."""
+        return _in_steps(self.inspect_every, steps_per_epoch)
 
 
 class RunConfig(_Frozen):

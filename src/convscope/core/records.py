@@ -7,6 +7,7 @@ A run is a directory:
             config.toml                     everything that was asked for, every value written out
             environment.json                everything the machine added
             metrics.jsonl                   one line per validation; the last key of a line is its CRC-32
+            inspections.jsonl               one line per look of an attached diagnostic, if there are any
             checkpoints/  best/             snapshots (core/snapshot.py)
             result.json                     written once, at the end
     runs/test-openings.jsonl                one line each time a sealed test split was opened
@@ -50,6 +51,11 @@ class RunPaths:
     def metrics(self) -> Path:
         """One line per validation."""
         return self.root / "metrics.jsonl"
+
+    @property
+    def inspections(self) -> Path:
+        """One line per look of an attached diagnostic; what it found lies in the folder of the same name."""
+        return self.root / "inspections.jsonl"
 
     @property
     def checkpoints(self) -> Path:

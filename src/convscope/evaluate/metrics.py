@@ -126,7 +126,12 @@ def score(logits: Tensor, labels: Tensor) -> Scores:
         raise ConfigError(f"There is nothing to score: {what} among {count}. Accuracy needs labelled images.")
     predicted = logits.argmax(1)
     pairs = torch.bincount(labels * classes + predicted, minlength=classes * classes)
-    top5 = logits.topk(min(5, classes), dim=1).indices.eq(labels[:, None]).any(1)
+    # Counted, not taken from `topk`, which breaks ties in any order: of ten equal logits, top-1 may be right and
+    # top-5 wrong there.
+    own = logits.gather(1, labels[:, None])
+    earlier = torch.arange(classes, device=logits.device) < labels[:, None]
+    ahead = (logits > own) | ((logits == own) & earlier)
+    top5 = ahead.sum(1) < 5
     return Scores(
         images=count,
         correct=int((predicted == labels).sum()),

@@ -40,18 +40,33 @@ def evaluate(
         ConfigError: another split.
         ClassMismatch: a class the network does not know.
     """
+    found = run if isinstance(run, Run) else open_run(run)
+    images = split_images(found, split, data)
+    return score_images(found, images, weights)
+
+
+def split_images(run: Run, split: str, data: Data | None = None) -> ImageSet:
+    """A run's validation or training images.
+
+    Args:
+        run: a run.
+        split: `val` or `train`.
+        data: the run's data, or another data set; absent: the run's own, loaded again.
+
+    Raises:
+        ConfigError: another split, or a run that held no validation images out.
+    """
     if split not in SPLITS:
         hint = " The test split is opened by `convscope test RUN`." if split == "test" else ""
         raise ConfigError(f"There is no split {split!r} to evaluate: choose val or train.{hint}")
-    found = run if isinstance(run, Run) else open_run(run)
-    chosen = data or found.data()
+    chosen = data or run.data()
     images = chosen.val if split == "val" else chosen.train
     if len(images) == 0:
         raise ConfigError(
-            f"{found.root} holds no validation images out: it was trained on them too (--refit). Its training "
+            f"{run.root} holds no validation images out: it was trained on them too (--refit). Its training "
             f"images can be scored with --split train, and its test images once with `convscope test`."
         )
-    return score_images(found, images, weights)
+    return images
 
 
 def evaluate_on(run: Run, source: str, *, weights: Which = "best", **where: Any) -> Scores:
@@ -69,6 +84,16 @@ def evaluate_on(run: Run, source: str, *, weights: Which = "best", **where: Any)
         ConfigError: the data the run was trained on, where its test images were drawn from them.
         ClassMismatch: a class the network does not know.
     """
+    return score_images(run, source_images(run, source, weights=weights, **where), weights)
+
+
+def source_images(run: Run, source: str, *, weights: Which = "best", **where: Any) -> ImageSet:
+    """The images that `evaluate_on` scores, in the size of the network.
+
+    Raises:
+        ConfigError: the data the run was trained on, where its test images were drawn from them; images of
+            another shape.
+    """
     card = run.card(weights)
     config = DataConfig(source=source, size=card.data["size"] or None, fit=card.data["fit"])
     raw = read_source(config, **where)
@@ -83,7 +108,7 @@ def evaluate_on(run: Run, source: str, *, weights: Which = "best", **where: Any)
             f"{source} has images of shape {images.shape}; the network was trained on "
             f"{(card.channels, card.height, card.width)} (channels, height, width)."
         )
-    return score_images(run, images, weights)
+    return images
 
 
 def score_images(run: Run, images: ImageSet, weights: Which = "best") -> Scores:

@@ -17,6 +17,7 @@ from convscope.core import catalog, spelling
 from convscope.core.errors import ConfigError
 from convscope.core.streams import Streams
 
+from .blocks import Separable
 from .geometry import refuse_misfits
 from .summary import Row, Stage, Summary, summarise
 
@@ -68,6 +69,13 @@ def build(
         return made
 
     network = built(size)
+    if options.get("separable") in (True, "yes", "true") and not any(
+        isinstance(module, Separable) for module in network.modules()
+    ):
+        raise ConfigError(
+            f"{name} has no 3x3 convolution that sees all channels, so there is nothing to make separable. "
+            f"Leave separable out."
+        )
     refuse_misfits(network, name, (channels, size, size), built)
     # mypy: torch's declaration of `to` lacks the memory format.
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]

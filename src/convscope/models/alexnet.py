@@ -9,9 +9,8 @@ kernels are small and nearly keep the map.
 """
 
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field as Bounds
 from torch import Tensor, nn
 
 from convscope.core.errors import ConfigError
@@ -19,6 +18,7 @@ from convscope.core.errors import ConfigError
 from .blocks import (
     Numbered,
     Parts,
+    Width,
     make_activation,
     make_conv,
     make_conv_dropout,
@@ -32,15 +32,6 @@ from .response import ResponseNorm
 _HEAD_SIDE = 6
 """Pixels per side that reach the linear layers, by averaging where an image is not 224x224."""
 _HIDDEN = 4096
-
-
-@dataclass(frozen=True)
-class Width:
-    """What `alexnet_cifar` lets the user choose besides its parts."""
-
-    width: Annotated[float, Bounds(gt=0, le=4)] = field(
-        default=1.0, metadata={"text": "channels and hidden units, as a multiple of the published"}
-    )
 
 
 @dataclass(frozen=True)

@@ -76,11 +76,22 @@ class Parts(CommonParts):
 
     conv_dropout: Annotated[Share, Off(0.0)] = field(
         default=0.0,
-        metadata={"text": "share of the outputs of a convolution, after its activation, set to zero in training"},
+        metadata={
+            "text": "share of the outputs of a convolution, after its activation, set to zero in training"
+        },
     )
     separable: Annotated[bool, Off(False)] = field(
         default=False,
         metadata={"text": "each 3x3 convolution becomes a 3x3 one per channel and a 1x1 one across them"},
+    )
+
+
+@dataclass(frozen=True)
+class Width:
+    """What networks offer whose channels are all given in the paper."""
+
+    width: Annotated[float, Bounds(gt=0, le=4)] = field(
+        default=1.0, metadata={"text": "channels and hidden units, as a multiple of the published"}
     )
 
 

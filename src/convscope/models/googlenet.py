@@ -9,10 +9,9 @@ the network are about: the paper's, the same with batch norm, and torchvision's.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated, ClassVar, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
-from pydantic import Field as Bounds
 from torch import Tensor, nn
 
 from convscope.core.errors import ConfigError
@@ -21,6 +20,7 @@ from .blocks import (
     AUTO,
     GlobalAvgPool2d,
     Parts,
+    Width,
     make_activation,
     make_conv,
     make_conv_dropout,
@@ -82,7 +82,7 @@ class VariantParts(Parts):
 
 
 @dataclass(frozen=True)
-class Form:
+class Form(Width):
     """What `googlenet` lets the user choose besides its parts."""
 
     variant: Literal["paper", "bn", "torchvision"] = field(
@@ -98,21 +98,15 @@ class Form:
             "text": "two more classifiers, behind modules 4a and 4d, whose losses count 0.3 each in training"
         },
     )
-    width: Annotated[float, Bounds(gt=0, le=4)] = field(
-        default=1.0, metadata={"text": "channels, as a multiple of the published"}
-    )
 
 
 @dataclass(frozen=True)
-class SmallForm:
+class SmallForm(Width):
     """What `googlenet_cifar` lets the user choose besides its parts."""
 
     module_3b: Literal["paper", "slide"] = field(
         default="paper",
         metadata={"text": "the second module: the paper's with 480 channels, or the slide's with 512"},
-    )
-    width: Annotated[float, Bounds(gt=0, le=4)] = field(
-        default=1.0, metadata={"text": "channels, as a multiple of the published"}
     )
 
 
@@ -197,9 +191,6 @@ class AuxiliaryHead(nn.Module):
 
 class GoogLeNet(nn.Module):
     """See `googlenet`."""
-
-    auxiliary_weight: ClassVar[float] = 0.3
-    """What the loss of each auxiliary classifier counts (the paper, section 5)."""
 
     def __init__(self, classes: int, channels: int, parts: Parts, form: Form) -> None:
         super().__init__()
@@ -301,8 +292,8 @@ def googlenet(
 
     Returns:
         A network (N, C, H, W) -> (N, K).  With auxiliary heads it returns in training mode a tuple of three
-        such logits: its own, and those of the heads behind modules 4a and 4d; the losses of the heads count
-        `auxiliary_weight`.
+        such logits: its own, and those of the heads behind modules 4a and 4d; the losses of these count 0.3 in
+        training (train/objective.py).
 
     Raises:
         ConfigError: a variant that does not exist, or a norm that it does not have.

@@ -7,15 +7,14 @@ has a map per class, and its mean is the logit.
     N  images      K  classes      C  channels      H, W  pixels
 """
 
-from dataclasses import dataclass, field, replace
-from typing import Annotated
+from dataclasses import replace
 
-from pydantic import Field as Bounds
 from torch import Tensor, nn
 
 from .blocks import (
     GlobalAvgPool2d,
     Parts,
+    Width,
     make_activation,
     make_conv,
     make_conv_dropout,
@@ -24,16 +23,6 @@ from .blocks import (
     scaled,
 )
 from .init import initialise
-
-
-@dataclass(frozen=True)
-class Width:
-    """What `nin` lets the user choose besides its parts."""
-
-    width: Annotated[float, Bounds(gt=0, le=4)] = field(
-        default=1.0, metadata={"text": "channels, as a multiple of the published"}
-    )
-
 
 _PARTS = Parts(norm="none", dropout=0.5, init="kaiming")
 _WIDTH = Width()

@@ -21,7 +21,15 @@ from torch.nn import functional as F
 from convscope.core import spelling
 from convscope.core.errors import ConfigError
 
-from .blocks import GlobalAvgPool2d, Parts, make_activation, make_conv, make_conv_dropout, make_dropout, make_norm
+from .blocks import (
+    GlobalAvgPool2d,
+    Parts,
+    make_activation,
+    make_conv,
+    make_conv_dropout,
+    make_dropout,
+    make_norm,
+)
 from .init import initialise
 
 Shortcut = Literal["A", "B", "none"]
@@ -114,7 +122,8 @@ class SqueezeExcitation(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> the same shape."""
-        return x * self.gate(self.fc2(self.act(self.fc1(self.squeeze(x)))))
+        shares: Tensor = self.gate(self.fc2(self.act(self.fc1(self.squeeze(x)))))
+        return x * shares
 
 
 class BasicBlock(nn.Module):

@@ -9,7 +9,7 @@ convolution and its activation.
 
 from torch import Tensor, nn
 
-from .blocks import Parts, make_activation, make_conv_dropout, make_dropout, make_norm
+from .blocks import Parts, make_activation, make_conv, make_conv_dropout, make_dropout, make_norm
 from .init import initialise
 
 _PARTS = Parts(norm="none")
@@ -28,7 +28,7 @@ class SimpleNN(nn.Module):
         self.act1 = make_activation(parts)
         self.conv_drop1 = make_conv_dropout(parts)
         self.pool1 = nn.MaxPool2d(2)
-        self.conv2 = nn.Conv2d(8, 16, 3)
+        self.conv2 = make_conv(parts, 8, 16, 3, biased=True)
         self.norm2 = make_norm(parts, 16)
         self.act2 = make_activation(parts)
         self.conv_drop2 = make_conv_dropout(parts)

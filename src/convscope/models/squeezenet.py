@@ -6,17 +6,14 @@ map is made small late, so maps stay large for long (S1.9).
     N  images      K  classes      C  channels      H, W  pixels
 """
 
-from dataclasses import dataclass, field
-from typing import Annotated
-
 import torch
-from pydantic import Field as Bounds
 from torch import Tensor, nn
 
 from .blocks import (
     GlobalAvgPool2d,
     Numbered,
     Parts,
+    Width,
     make_activation,
     make_conv,
     make_conv_dropout,
@@ -25,16 +22,6 @@ from .blocks import (
     scaled,
 )
 from .init import initialise
-
-
-@dataclass(frozen=True)
-class Width:
-    """What `squeezenet` lets the user choose besides its parts."""
-
-    width: Annotated[float, Bounds(gt=0, le=4)] = field(
-        default=1.0, metadata={"text": "channels, as a multiple of the published"}
-    )
-
 
 _PARTS = Parts(norm="none", dropout=0.5, init="kaiming:fan=in")
 _WIDTH = Width()

@@ -9,9 +9,8 @@ halves it; then linear layers.  Large images get the published head with its
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field as Bounds
 from torch import Tensor, nn
 
 from convscope.core.errors import ConfigError
@@ -19,6 +18,7 @@ from convscope.core.errors import ConfigError
 from .blocks import (
     Numbered,
     Parts,
+    Width,
     make_activation,
     make_conv,
     make_conv_dropout,
@@ -41,12 +41,9 @@ _HEAD_SIDE = 7
 
 
 @dataclass(frozen=True)
-class Form:
+class Form(Width):
     """What the VGG networks let the user choose besides their parts."""
 
-    width: Annotated[float, Bounds(gt=0, le=4)] = field(
-        default=1.0, metadata={"text": "channels and hidden units, as a multiple of the published"}
-    )
     kernel: Literal[3, 5, 11] = field(
         default=3,
         metadata={
@@ -184,7 +181,10 @@ def vgg16(*, classes: int, channels: int, size: int, parts: Parts = _PARTS, form
     Reference:
         Simonyan, Zisserman (2015), Very Deep Convolutional Networks for Large-Scale Image Recognition, table 1.
         https://arxiv.org/abs/1409.1556
-        Differs: where images are not 224x224, averages bring the map to 7x7, as in torchvision.
+        Differs: where images are not 224x224, averages bring the map to 7x7, as in torchvision.  Weights start
+        as in He et al. (2015), where the paper began the deeper networks with a trained one of 11 layers
+        (S3.38).  As torch draws them, VGG-A without a norm has learned nothing after 15 steps of Adam that take
+        it to a loss of 0.01 otherwise.
     """
     return _published(16, (classes, channels, size), parts, form)
 
@@ -214,7 +214,8 @@ def vgg11_cifar(
     Arguments as for `vgg16_cifar`.
 
     Reference:
-        S2.25; Santurkar, Tsipras, Ilyas, Madry (2018), How Does Batch Normalization Help Optimization?
+        S2.25; Simonyan, Zisserman (2015), table 1, A; Santurkar, Tsipras, Ilyas, Madry (2018), How Does Batch
+        Normalization Help Optimization?, which compares it with and without batch norm.
     """
     return _small(STAGES[11], 512, (classes, channels, size), parts, form)
 
@@ -228,7 +229,7 @@ def vgg13_cifar(
     Arguments as for `vgg16_cifar`; dropout 0.5 by default.
 
     Reference:
-        S3.37, X3.3.
+        S3.37, X3.3: the lecture's, after Simonyan, Zisserman (2015).
     """
     return _small((2, 2, 3, 3), 4096, (classes, channels, size), parts, form)
 
@@ -241,8 +242,9 @@ def vgg16_cifar(
     Args:
         classes: number of logits K.
         channels: of the images.
-        size: height and width in pixels.
-        parts: no norm and no dropout by default; dropout acts on the inputs of the last two linear layers.
+        size: height and width in pixels; the head has an input for each channel of each pixel that is left.
+        parts: no norm and no dropout by default; dropout acts on the inputs of the last two linear layers.  With
+            a norm, convolutions have no bias.
         form: width, and larger kernels instead of stacked ones.
 
     Returns:

@@ -111,6 +111,7 @@ def restore(session: Session, found: Snapshot, paths: RunPaths) -> None:
     session.seconds = state["seconds"]
     session.parts = state.get("parts", 1)
     rewind(paths.metrics, session.step)
+    rewind(paths.inspections, session.step)
     keep(paths.best, lambda step: step < session.step)
     kept = {step_of(path) for path in manifests(paths.best)}
     if session.best and session.best["step"] not in kept:

@@ -28,7 +28,7 @@ from . import memory, schedule
 from .ema import Ema
 from .finite import stop_unless_finite
 from .freeze import learn
-from .objective import Objective
+from .objective import Objective, logits_of
 from .optim import set_rate
 
 
@@ -174,11 +174,11 @@ def gradients(session: Session, images: Tensor, labels: Tensor) -> tuple[float, 
     sizes = memory.part_sizes(session, len(images))
     for some, true, weight in zip(*(torch.split(t, sizes) for t in (images, labels, weights)), strict=True):
         with session.lowered(model):
-            logits = model(some).float()
-        loss = session.objective(logits, true, weight)
+            output = model(some)
+        loss = session.objective(output, true, weight)
         loss.backward()  # type: ignore[no-untyped-call]
         total += float(loss.detach())
-        outputs.append(logits.detach())
+        outputs.append(logits_of(output).detach())
     session.objective.add_penalty(model)
     return total, torch.cat(outputs)
 

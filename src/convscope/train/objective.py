@@ -18,6 +18,16 @@ from convscope.data import ImageSet
 
 from .optim import decaying
 
+AUXILIARY = 0.3
+"""What an auxiliary classifier counts: Szegedy et al. (2015), Going Deeper with Convolutions, section 5."""
+
+Output = Tensor | tuple[Tensor, ...]
+
+
+def logits_of(output: Output) -> Tensor:
+    """The network's logits, float32, (n, K), without those of auxiliary classifiers."""
+    return (output[0] if isinstance(output, tuple) else output).float()
+
 
 class Objective:
     """The recipe's loss over a batch.
@@ -48,16 +58,25 @@ class Objective:
         """Labels (n,) as one-hot rows (n, K); shares as they are."""
         return F.one_hot(labels, self.classes).float() if labels.ndim == 1 else labels
 
-    def __call__(self, logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
+    def __call__(self, output: Output, labels: Tensor, weights: Tensor | None = None) -> Tensor:
         """The weighted sum of what the images cost, a scalar; without weights those of these images alone.
 
         Args:
-            logits: float32, (n, K).
+            output: what the network gave in training: logits (n, K), or a tuple of these and the logits of
+                auxiliary classifiers, each of which counts 0.3.
             labels: int64 (n,), or shares (n, K).
             weights: (n,), from `weights`; of a part of a batch, the part of the batch's weights.
         """
+        weights = self.weights(labels) if weights is None else weights
+        auxiliary = output[1:] if isinstance(output, tuple) else ()
+        cost = self._cost(logits_of(output), labels, weights)
+        for logits in auxiliary:
+            cost = cost + AUXILIARY * self._cost(logits.float(), labels, weights)
+        return cost
+
+    def _cost(self, logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
         each: Tensor = self._loss(logits, self.shares(labels), **self.recipe.loss.options)
-        return (each * (self.weights(labels) if weights is None else weights)).sum()
+        return (each * weights).sum()
 
     def add_penalty(self, model: nn.Module) -> None:
         """Add the gradient of l1 x (sum of absolute values of the weights that decay); S1.46.

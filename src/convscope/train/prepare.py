@@ -95,8 +95,9 @@ def prepare(job: Job, watch: Watch) -> tuple[Session, Card]:
     marks = _environment(job, table, device, begun=found is not None)
     if found:
         restore(session, found, job.paths)
-    elif job.paths.metrics.exists():
+    else:
         records.rewind(job.paths.metrics, 0)
+        records.rewind(job.paths.inspections, 0)
     _refuse_full_disk(session, job.paths)
     watch(
         Prepared(

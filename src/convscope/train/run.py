@@ -34,6 +34,7 @@ from .diagnosis import diagnose
 from .events import Watch, unwatched
 from .freeze import refuse_waiting_forever
 from .hooks import Checkpoints, EarlyStop, Progress, Stopwatch, Validation, every
+from .inspecting import Inspection
 from .loop import Hook, Session, train_steps
 from .preflight import Overfit, overfit_one_batch
 from .prepare import Job, Place, build_session, prepare, refuse_changed_config, threads_for
@@ -133,6 +134,8 @@ def catalogued(config: RunConfig) -> None:
             choice.resolved("augmentations")
     if config.data.label_noise:
         config.data.label_noise.resolved("noises")
+    for choice in config.compute.inspect:
+        choice.resolved("diagnostics")
     _refuse_choosing_without_validation(config)
     refuse_waiting_forever(config.recipe)
     weights.refuse_without_weights(config.recipe)
@@ -226,7 +229,13 @@ def _loop(session: Session, job: Job, card: Card, request: signals.Request, watc
     if job.config.recipe.early_stop:
         stop = EarlyStop(job.config.recipe.early_stop, checkpoints)
         at_validation = [stop.before, validation, stop]
-    train_steps(session, [Stopwatch(), checkpoints, every(steps, *at_validation), Progress(watch)])
+    looking = [
+        Inspection(
+            choice, job.config.compute.inspection_steps(session.batches.per_epoch), job, card.normalise
+        )
+        for choice in job.config.compute.inspect
+    ]
+    train_steps(session, [Stopwatch(), checkpoints, *looking, every(steps, *at_validation), Progress(watch)])
 
 
 def _finish(session: Session, job: Job, card: Card) -> None:
