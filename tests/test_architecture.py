@@ -45,7 +45,6 @@ ELSEWHERE = {
     "prepare": "tests/train/test_resume.py, test_config_changed.py, test_crash_points.py",
     "builder": "tests/data/test_cache.py",
     "labels": "tests/data/test_folder.py, test_npz.py",
-    "layout": "tests/data/test_folder.py",
     "shards": "tests/data/test_parquet.py",
     "selftest": "tests/compute/test_precision.py",
     "completion": "tests/cli/test_main.py",
@@ -57,7 +56,6 @@ ELSEWHERE = {
     "entries": "tests/contracts/test_catalog.py compares every line with the code",
     "subject": "tests/contracts/test_diagnostics.py, tests/train/test_inspecting.py",
     "style": "every test of tests/plots draws with it",
-    "outputs": "tests/diagnostics/test_confusion.py, test_calibration.py",
 }
 
 

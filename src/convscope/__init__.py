@@ -20,12 +20,14 @@ if TYPE_CHECKING:
     from .core.config import Choice, ComputeConfig, DataConfig, Recipe, RunConfig
     from .core.errors import ConvscopeError
     from .data import load
+    from .diagnostics import inspect
     from .evaluate.ensemble import ensemble
     from .evaluate.predicting import predict
     from .evaluate.runs import open_run
     from .evaluate.scoring import evaluate
     from .models import build
     from .models.fold import fold
+    from .models.grow import grow
     from .train.run import resume, train
 
 __version__ = "0.1.0"
@@ -42,6 +44,8 @@ _HOMES = {
     "ensemble": "evaluate.ensemble",
     "evaluate": "evaluate.scoring",
     "fold": "models.fold",
+    "grow": "models.grow",
+    "inspect": "diagnostics",
     "load": "data",
     "open_run": "evaluate.runs",
     "predict": "evaluate.predicting",
@@ -62,6 +66,8 @@ __all__ = [
     "ensemble",
     "evaluate",
     "fold",
+    "grow",
+    "inspect",
     "load",
     "open_run",
     "predict",

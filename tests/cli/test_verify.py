@@ -1,13 +1,19 @@
 """`convscope verify`: what is printed of a finding, and what it answers when one is not as it must be."""
 
 import re
+import sys
 from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 
+import convscope
 from convscope.cli.completion import candidates
 from convscope.cli.verify import lines, total
 from convscope.core import catalog
+from convscope.plots import topics as pictures
 from convscope.verify import Finding
 
 HOLDS = Finding(
@@ -112,3 +118,72 @@ def test_the_last_line_by_hand() -> None:
 def test_topics_are_completed_once_each() -> None:
     assert candidates(["verify"]) == ["right", "wrong"]
     assert candidates(["verify", "right"]) == ["wrong"]
+
+
+# Figures -----------------------------------------------------------------------------------------------------------
+
+
+def drawn_of(monkeypatch: pytest.MonkeyPatch, *topics: str) -> None:
+    """Figures of these topics in place of all; one inch wide for each letter of the name."""
+    made = {name: partial(Figure, (len(name), 1), dpi=10) for name in topics}
+    monkeypatch.setattr(pictures, "FIGURES", made)
+
+
+def width(file: Path) -> int:
+    """Of a PNG, in pixels, from its header."""
+    content = file.read_bytes()
+    assert content[:8] == b"\x89PNG\r\n\x1a\n"
+    return int.from_bytes(content[16:20], "big")
+
+
+def test_the_figures_of_the_topics_are_written_and_named(
+    command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    drawn_of(monkeypatch, "right", "wrong")
+    folder = tmp_path / "new" / "figures"
+    code, told, complained = command("verify", "right", "right", "--figures", folder)
+    assert (code, complained) == (0, "")
+    assert told.splitlines()[-1] == f"in {folder}: right.png"
+    assert {file.name: width(file) for file in folder.iterdir()} == {"right.png": 50}
+
+
+def test_a_topic_without_a_figure_has_none_and_figures_come_before_the_complaint(
+    command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    drawn_of(monkeypatch, "wrong")
+    code, told, complained = command("verify", "--figures", tmp_path)
+    assert code == 1
+    assert told.splitlines()[-1] == f"in {tmp_path}: wrong.png"
+    assert complained.startswith("convscope: 2 statements were not found to be as known: wrong, S9.2")
+    assert [file.name for file in tmp_path.iterdir()] == ["wrong.png"]
+
+
+def test_figures_that_cannot_be_are_refused_before_anything_is_computed(
+    command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    drawn_of(monkeypatch, "wrong")
+    assert command("verify", "right", "--figures", tmp_path / "new") == (
+        2,
+        "",
+        "convscope: --figures: none of these topics has one: right. Those that do: wrong.\n",
+    )
+    assert list(tmp_path.iterdir()) == []
+    file = tmp_path / "file"
+    file.write_bytes(b"mine")
+    assert command("verify", "wrong", "--figures", file) == (
+        2,
+        "",
+        f"convscope: --figures: {file} cannot be made a folder: File exists. Name a folder that is there, or a new one.\n",
+    )
+    assert file.read_bytes() == b"mine"
+
+
+def test_nothing_that_draws_is_imported_without_figures(
+    command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delattr(convscope, "plots")
+    for name in ("convscope.plots", "convscope.plots.topics", "matplotlib"):
+        monkeypatch.setitem(sys.modules, name, None)
+    assert command("verify", "right")[0] == 0
+    with pytest.raises(ImportError):
+        command("verify", "right", "--figures", tmp_path)

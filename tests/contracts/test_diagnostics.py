@@ -20,6 +20,7 @@ from convscope.evaluate.runs import Run
 NAMES = catalog.names("diagnostics")
 # What is large by default.
 OPTIONS: dict[str, dict[str, Any]] = {
+    "embedding": {"neighbours": 5},
     "landscape": {"size": 3, "images": 16},
     "landscape-line": {"size": 3, "images": 16},
     "smoothness": {"lr": 0.05, "points": 2, "batches": 1, "batch": 16},

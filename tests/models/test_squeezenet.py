@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from convscope.models import summarise
 from convscope.models.blocks import Parts
 from convscope.models.squeezenet import Fire, Width, squeezenet
 
@@ -102,3 +103,13 @@ def test_no_logit_is_negative_as_published() -> None:
     images = torch.randn(4, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     logits = net(images)
     assert logits.min() == 0 < logits.max()
+
+
+def test_most_multiply_adds_are_late() -> None:
+    """S1.9: pools come late, so the last maps before the classifier, 13x13, have more than half of the work."""
+    with torch.device("meta"):
+        net = squeezenet(classes=1000, channels=3, size=224)
+    found = summarise(net, (3, 224, 224))
+    shares = {stage.side: stage.macs / found.macs for stage in found.stages if stage.macs}
+    assert list(shares) == [(111, 111), (55, 55), (27, 27), (13, 13)]
+    assert [round(share, 3) for share in shares.values()] == [0.061, 0.204, 0.197, 0.538]

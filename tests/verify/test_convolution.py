@@ -40,9 +40,9 @@ def test_a_flipped_row_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_matrix_by_hand() -> None:
     w = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]])
-    assert topic._as_matrix(w, (2, 3), 0, 1).tolist() == [[1, 2, 0, 3, 4, 0], [0, 1, 2, 0, 3, 4]]
+    assert topic.as_matrix(w, (2, 3), 0, 1).tolist() == [[1, 2, 0, 3, 4, 0], [0, 1, 2, 0, 3, 4]]
     # With one pixel of padding and stride 2 the windows begin in rows -1 and 1, columns -1 and 1.
-    assert topic._as_matrix(w, (2, 3), 1, 2).tolist() == [
+    assert topic.as_matrix(w, (2, 3), 1, 2).tolist() == [
         [4, 0, 0, 0, 0, 0],
         [0, 3, 4, 0, 0, 0],
         [0, 0, 0, 2, 0, 0],

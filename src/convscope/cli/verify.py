@@ -5,13 +5,14 @@ import shutil
 import textwrap
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import tyro
 from pydantic import BaseModel, ConfigDict
 
-from convscope.core import catalog
-from convscope.core.errors import ConvscopeError
+from convscope.core import catalog, files
+from convscope.core.errors import ConfigError, ConvscopeError
 
 from . import parse
 
@@ -26,6 +27,7 @@ computed too, and are fine when they are found wrong. No data are needed.
 examples:
   convscope verify                         all topics, less than a minute
   convscope verify weight-decay autodiff
+  convscope verify --figures pictures      the same, and a picture where one says more than a sentence
   convscope list topics
 
 exit code: 0 if everything is as it must be, else 1.\
@@ -41,6 +43,8 @@ class Flags(BaseModel):
 
     topics: tyro.conf.Positional[list[str]] = []
     """Names of `convscope list topics`; none: all."""
+    figures: Path | None = None
+    """A folder to write figures into, TOPIC.png for each of these topics that has one."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -48,11 +52,13 @@ def main(arguments: Sequence[str]) -> int:
 
     Raises:
         UnknownName: no such topic; before anything is computed.
+        ConfigError: figures are wanted, and none of these topics has one; before anything is computed.
         ConvscopeError: something was not found as it must be.
     """
     flags = parse.parse(Flags, None, arguments, "convscope verify", DESCRIPTION)
     for name in flags.topics:
         catalog.find("topics", name)
+    drawn = with_figures(flags.topics, flags.figures) if flags.figures else []
     from convscope.verify import verify
 
     from .show import duration
@@ -66,10 +72,45 @@ def main(arguments: Sequence[str]) -> int:
         last = topic
         print(*lines(finding, width), sep="\n", flush=True)
         found.append((topic, finding))
+    written = [draw(topic, flags.figures) for topic in drawn] if flags.figures else []
     print(f"\n{total([finding for _, finding in found])}; {duration(time.perf_counter() - started)}")
+    if written:
+        print(f"in {flags.figures}: {', '.join(written)}")
     if wrong := [(topic, finding) for topic, finding in found if not finding.as_expected]:
         raise ConvscopeError(complaint(wrong))
     return 0
+
+
+def with_figures(topics: Sequence[str], folder: Path) -> list[str]:
+    """Those of the topics, or of all, that have a figure; the folder is there afterwards.
+
+    Raises:
+        ConfigError: none has, or there can be no such folder.
+    """
+    from convscope.plots.topics import FIGURES
+
+    found = [name for name in dict.fromkeys(topics or catalog.names("topics")) if name in FIGURES]
+    if not found:
+        raise ConfigError(
+            f"--figures: none of these topics has one: {', '.join(topics)}. Those that do: {', '.join(FIGURES)}."
+        )
+    try:
+        files.make_directory(folder)
+    except OSError as error:
+        raise ConfigError(
+            f"--figures: {folder} cannot be made a folder: {error.strerror}. Name a folder that is there, or a new one."
+        ) from error
+    return found
+
+
+def draw(topic: str, folder: Path) -> str:
+    """Write a topic's figure; the file's name."""
+    from convscope import plots
+    from convscope.plots.topics import FIGURES
+
+    path = folder / f"{topic}.png"
+    plots.save(FIGURES[topic](), path)
+    return path.name
 
 
 def lines(finding: "Finding", width: int) -> list[str]:

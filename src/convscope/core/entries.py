@@ -89,7 +89,7 @@ _list(
         "nin:nin",
         "9 convolutions for 32x32, no linear layer",
         "Lin, Chen, Yan (2014); S3.39; X3.4",
-        _PLAIN,
+        {**_PLAIN, "weight_decay": 1e-5},
     ),
     (
         "googlenet",
@@ -462,18 +462,23 @@ _list(
 _list(
     "diagnostics",
     "diagnostics",
-    ("confusion", "confusion:confusion", "which classes are taken for which", "S4.18-20; E4.2"),
+    (
+        "confusion",
+        "confusion:confusion",
+        "which classes are taken for which, with examples, symmetry and the surest errors",
+        "S4.18-24; Bowker (1948)",
+    ),
     (
         "calibration",
         "calibration:calibration",
-        "is a probability of 0.8 right in 80 of 100 cases?",
+        "how far confidence and accuracy lie apart, and what one temperature changes",
         "Guo et al. (2017)",
     ),
     (
         "overfitting",
         "overfitting:overfitting",
-        "curves of training and validation, their gap, the best epoch",
-        "S3.17-22",
+        "the picture of a run: curves, gap, best epoch, trend, descents",
+        "S3.17, S3.20, S3.22; Nakkiran et al. (2020)",
     ),
     (
         "features",

@@ -1,8 +1,9 @@
 """How does a result become a picture?
 
 One file per result, named as its diagnostic, with one function
-`draw(result) -> Figure`.  Nothing else imports matplotlib, and nobody needs a
-screen: figures are drawn by Agg.
+`draw(result) -> Figure`; `topics` has the figures of `convscope verify`.
+Nothing else imports matplotlib, and nobody needs a screen: figures are drawn
+by Agg.
 """
 
 from __future__ import annotations

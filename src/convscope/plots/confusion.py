@@ -31,7 +31,7 @@ def draw(result: Confusion) -> Figure:
     rows = len(result.pairs) + -(-len(shown) // columns)
     if rows:
         right.suptitle(
-            "Most frequent pairs, then the surest errors (position: probability of the wrong class)",
+            "Most frequent pairs, then the surest errors (position: probability)",
             fontsize=8,
         )
         _examples(np.asarray(right.subplots(rows, columns, squeeze=False)), result, shown)

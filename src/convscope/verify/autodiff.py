@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from time import perf_counter
 
 import torch
 from torch import Tensor, nn
@@ -315,17 +316,37 @@ def operations(name: str) -> tuple[int, int]:
     return there.get_total_flops(), both.get_total_flops()
 
 
+def seconds(name: str, repeats: int = 5) -> tuple[float, float]:
+    """The least time of a forward pass of 32 images, and of one with the gradient."""
+    network = build(name, classes=10, channels=3, size=32)
+    images, labels = drawn(0, 32, 3, 32, 32).float(), torch.arange(32) % 10
+    alone, both = [], []
+    for _ in range(repeats):
+        started = perf_counter()
+        with torch.no_grad():
+            network(images)
+        between = perf_counter()
+        loss = F.cross_entropy(network(images), labels)
+        torch.autograd.grad(loss, list(network.parameters()))
+        alone.append(between - started)
+        both.append(perf_counter() - between)
+    return min(alone), min(both)
+
+
 def _cost_of_gradient() -> Finding:
-    ratios = {}
+    ratios, times = {}, {}
     for name in COUNTED:
         alone, both = operations(name)
         ratios[name] = both / alone
+        forward, whole = seconds(name)
+        times[name] = whole / forward
     shown = ", ".join(f"{name} {ratio:.2f}" for name, ratio in ratios.items())
+    clocked = ", ".join(f"{name} {ratio:.1f}" for name, ratio in times.items())
     return Finding(
         "Computing the gradient costs at most about five times the forward evaluation.",
         "S3.75",
-        f"Operations were counted, not seconds, which other programs change: forward and backward together are {shown} "
-        "times the forward pass, nearer to three than to five.",
+        f"Counted in operations, which decides, forward and backward together are {shown} times the forward pass, nearer "
+        f"to three than to five; in seconds, which other programs change, now {clocked} times.",
         all(2 <= ratio <= 5 for ratio in ratios.values()),
     )
 

@@ -100,9 +100,9 @@ def _matrix() -> Finding:
     error = 0.0
     for padding, stride in settings:
         ours = F.conv2d(x[None], w, stride=stride, padding=padding)[0]
-        error = max(error, apart(ours.flatten(), _as_matrix(w, (5, 6), padding, stride) @ x.flatten()))
+        error = max(error, apart(ours.flatten(), as_matrix(w, (5, 6), padding, stride) @ x.flatten()))
         operator = F.conv2d(_units(2, 5, 6), w, stride=stride, padding=padding).flatten(1).T
-        error = max(error, apart(operator, _as_matrix(w, (5, 6), padding, stride)))
+        error = max(error, apart(operator, as_matrix(w, (5, 6), padding, stride)))
     return Finding(
         "A convolution of images is a matrix, w[l,c,a,e] where row (l,i,j) meets column (c, Si+a-P, Sj+e-P), and "
         "zero elsewhere.",
@@ -113,8 +113,8 @@ def _matrix() -> Finding:
     )
 
 
-def _as_matrix(w: Tensor, sides: tuple[int, int], padding: int, stride: int) -> Tensor:
-    """(N, C, F1, F2) -> (N H' W', C H W)."""
+def as_matrix(w: Tensor, sides: tuple[int, int], padding: int, stride: int) -> Tensor:
+    """Of the convolution of an image of these sides: (N, C, F1, F2) -> (N H' W', C H W)."""
     (filters, channels, f1, f2), (height, width) = w.shape, sides
     down = (height + 2 * padding - f1) // stride + 1
     across = (width + 2 * padding - f2) // stride + 1

@@ -179,14 +179,20 @@ def _differences(function: Curve, x: Tensor) -> Tensor:
     return (function(x + STEP) - function(x - STEP)) / (2 * STEP)
 
 
-def _activation(name: str) -> Finding:
-    wanted = ACTIVATIONS[name]
+def computed(name: str, points: Tensor) -> tuple[Tensor, Tensor]:
+    """Value and slope of the package's activation at each point, (N,) each."""
     made: nn.Module = catalog.call("activations", name, {})
-    x = _points().requires_grad_()
+    x = points.clone().requires_grad_()
     value = made(x * 1)  # those that work in place may not overwrite a leaf
     (slope,) = torch.autograd.grad(value.sum(), x)
-    points = x.detach()
-    first, second = apart(value.detach(), wanted.value(points)), apart(slope, wanted.slope(points))
+    return value.detach(), slope
+
+
+def _activation(name: str) -> Finding:
+    wanted, points = ACTIVATIONS[name], _points()
+    made: nn.Module = catalog.call("activations", name, {})
+    value, slope = computed(name, points)
+    first, second = apart(value, wanted.value(points)), apart(slope, wanted.slope(points))
     third = apart(slope, _differences(lambda at: made(at.clone()), points))
     return Finding(
         f"`{name}` is {wanted.formula}.",
@@ -245,14 +251,9 @@ def _smoothed_gradient() -> Finding:
 # What is said of activations ---------------------------------------------------------------------------------------
 
 
-def _slope_below(name: str, x: float) -> float:
-    given = torch.tensor([x], dtype=torch.float64, requires_grad=True)
-    (slope,) = torch.autograd.grad(catalog.call("activations", name, {})(given * 1).sum(), given)
-    return float(slope)
-
-
 def _dead_units() -> Finding:
-    slopes = {name: _slope_below(name, -3.0) for name in ("relu", "leaky-relu", "elu")}
+    below = torch.tensor([-3.0], dtype=torch.float64)
+    slopes = {name: float(computed(name, below)[1]) for name in ("relu", "leaky-relu", "elu")}
     return Finding(
         "Below zero ReLU lets no gradient through, so a unit that is always below cannot recover; leaky ReLU and ELU let "
         "some through.",

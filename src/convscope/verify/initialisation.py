@@ -10,6 +10,7 @@ is far below the bounds.
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 
 import torch
@@ -29,7 +30,7 @@ KEPT = (0.6, 1.6)
 TAPER = (1024, 768, 576, 432, 324, 243)
 """Widths of a network that becomes narrower by 3/4 from layer to layer."""
 
-Draw = Callable[[nn.Module], None]
+Draw = Callable[[nn.Module], object]
 
 
 def initialisation() -> Iterator[Finding]:
@@ -100,6 +101,25 @@ def _inputs(made: nn.Sequential) -> int:
     return first.in_features
 
 
+@dataclass(frozen=True)
+class Started:
+    """A network by its weights' variance and its activation."""
+
+    words: str
+    draw: Draw
+    activation: Callable[[], nn.Module]
+    size: float = 1.0
+    """Of the inputs."""
+
+    def forward(self, widths: Sequence[int] = (WIDTH,) * (DEPTH + 1)) -> list[float]:
+        """Through equal widths, from the first layer to the last."""
+        return forward_variances(network(widths, self.draw, self.activation), self.size)
+
+    def backward(self) -> list[float]:
+        """Through narrower and narrower widths, from the last layer to the first."""
+        return backward_variances(network(TAPER, self.draw, self.activation))
+
+
 def _kept(variances: Sequence[float]) -> bool:
     return KEPT[0] < min(variances) and max(variances) < KEPT[1]
 
@@ -108,11 +128,40 @@ def _range(variances: Sequence[float]) -> str:
     return f"between {min(variances):.2f} and {max(variances):.2f}"
 
 
-def _even() -> tuple[int, ...]:
-    return (WIDTH,) * (DEPTH + 1)
-
-
 # Linear layers -----------------------------------------------------------------------------------------------------
+
+
+def _fan_out(module: nn.Module) -> None:
+    """Variance 1/n_out, the other one of S3.69."""
+    init.kaiming(module, fan="out")
+    with torch.no_grad():
+        for layer in module.modules():
+            if isinstance(layer, nn.Linear):
+                layer.weight.div_(math.sqrt(2))
+
+
+def _named(text: str) -> Draw:
+    """A start of the catalog, looked up when it is needed."""
+    return lambda module: init.initialise(module, text)
+
+
+@torch.no_grad()
+def _without_biases(module: nn.Module) -> None:
+    """torch's own weights: uniform, of variance 1/(3 n_in)."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Linear):
+            layer.bias.zero_()
+
+
+LECUN_SMALL_TANH = Started("tanh, 1/n_in (LeCun), inputs of size 0.01", _named("lecun"), nn.Tanh, size=0.01)
+LECUN_TANH = Started("tanh, 1/n_in (LeCun)", _named("lecun"), nn.Tanh)
+LECUN_RELU = Started("ReLU, 1/n_in (LeCun)", _named("lecun"), nn.ReLU)
+LECUN_LINEAR = Started("linear, 1/n_in (LeCun)", _named("lecun"), nn.Identity)
+FAN_OUT_LINEAR = Started("linear, 1/n_out", _fan_out, nn.Identity)
+XAVIER_LINEAR = Started("linear, 2/(n_in + n_out) (Xavier)", _named("xavier"), nn.Identity)
+KAIMING_IN_RELU = Started("ReLU, 2/n_in (Kaiming)", _named("kaiming:fan=in"), nn.ReLU)
+KAIMING_OUT_RELU = Started("ReLU, 2/n_out (Kaiming)", _named("kaiming:fan=out"), nn.ReLU)
+TORCH_LINEAR = Started("linear, 1/(3 n_in) (torch)", _without_biases, nn.Identity)
 
 
 def _one_layer() -> Finding:
@@ -134,8 +183,7 @@ def _one_layer() -> Finding:
 
 
 def _lecun_depth() -> Finding:
-    made = network(_even(), init.lecun, nn.Tanh)
-    small = forward_variances(made, size=0.01)
+    small = LECUN_SMALL_TANH.forward()
     return Finding(
         "With variance 1/n_in the variance stays about 1 through depth where tanh is linear.",
         "S3.68, S3.72",
@@ -145,7 +193,7 @@ def _lecun_depth() -> Finding:
 
 
 def _lecun_saturates() -> Finding:
-    variances = forward_variances(network(_even(), init.lecun, nn.Tanh))
+    variances = LECUN_TANH.forward()
     return Finding(
         "With variance 1/n_in and inputs of variance 1, what tanh layers put out keeps variance 1.",
         "S3.68 without its linear approximation",
@@ -156,18 +204,8 @@ def _lecun_saturates() -> Finding:
     )
 
 
-def _fan_out(module: nn.Module) -> None:
-    """Variance 1/n_out, the other one of S3.69."""
-    init.kaiming(module, fan="out")
-    with torch.no_grad():
-        for layer in module.modules():
-            if isinstance(layer, nn.Linear):
-                layer.weight.div_(math.sqrt(2))
-
-
 def _backward_needs_the_other_fan() -> Finding:
-    right = backward_variances(network(TAPER, _fan_out, nn.Identity))
-    wrong = backward_variances(network(TAPER, init.lecun, nn.Identity))
+    right, wrong = FAN_OUT_LINEAR.backward(), LECUN_LINEAR.backward()
     wanted = TAPER[-1] / TAPER[0]
     return Finding(
         "With variance 1/n_out the gradient keeps its variance on the way back; with 1/n_in it changes by n_out/n_in at "
@@ -192,8 +230,7 @@ def _harmonic_mean() -> Finding:
 
 
 def _xavier_between() -> Finding:
-    made = network(TAPER, init.xavier, nn.Identity)
-    there, back = forward_variances(made)[-1], backward_variances(made)[-1]
+    there, back = XAVIER_LINEAR.forward(TAPER)[-1], XAVIER_LINEAR.backward()[-1]
     pairs = list(zip(TAPER, TAPER[1:], strict=False))
     says = [math.prod(2 * pair[end] / sum(pair) for pair in pairs) for end in (0, 1)]
     return Finding(
@@ -207,7 +244,7 @@ def _xavier_between() -> Finding:
 
 def _kaiming_forward() -> Finding:
     """Of a layer under ReLU the mean square that goes on is half of what came in, hence the 2."""
-    variances = forward_variances(network(_even(), lambda module: init.kaiming(module, fan="in"), nn.ReLU))
+    variances = KAIMING_IN_RELU.forward()
     linear = [variance / 2 for variance in variances]  # the first layer sees the input, not a ReLU
     return Finding(
         "With variance 2/n_in outputs keep their size through depth under ReLU.",
@@ -218,8 +255,7 @@ def _kaiming_forward() -> Finding:
 
 
 def _kaiming_backward() -> Finding:
-    right = backward_variances(network(TAPER, lambda module: init.kaiming(module, fan="out"), nn.ReLU))
-    wrong = backward_variances(network(TAPER, lambda module: init.kaiming(module, fan="in"), nn.ReLU))
+    right, wrong = KAIMING_OUT_RELU.backward(), KAIMING_IN_RELU.backward()
     return Finding(
         "With variance 2/n_out gradients keep their size on the way back under ReLU, with 2/n_in only where fans are "
         "equal.",
@@ -231,7 +267,7 @@ def _kaiming_backward() -> Finding:
 
 
 def _lecun_under_relu() -> Finding:
-    variances = forward_variances(network(_even(), init.lecun, nn.ReLU))
+    variances = LECUN_RELU.forward()
     variances = [
         variance / variances[0] for variance in variances
     ]  # the first layer sees the input, not a ReLU
@@ -246,7 +282,7 @@ def _lecun_under_relu() -> Finding:
 
 
 def _torch_default() -> Finding:
-    variances = forward_variances(network(_even(), _without_biases, nn.Identity))
+    variances = TORCH_LINEAR.forward()
     return Finding(
         "torch's own start keeps the size of outputs through linear layers.",
         "counterpart of S3.68, S3.73",
@@ -255,13 +291,6 @@ def _torch_default() -> Finding:
         _kept(variances),
         true=False,
     )
-
-
-@torch.no_grad()
-def _without_biases(module: nn.Module) -> None:
-    for layer in module.modules():
-        if isinstance(layer, nn.Linear):
-            layer.bias.zero_()
 
 
 def _drawn_variances() -> Finding:

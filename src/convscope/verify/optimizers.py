@@ -9,6 +9,7 @@ starts, ill-conditioned quadratics, Reddi's counter-example.
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -345,17 +346,42 @@ def _step_and_stability() -> Finding:
 
 # Conditioning ------------------------------------------------------------------------------------------------------
 
+ILL = (1.0, 400.0)
+"""Curvatures of an ill-conditioned quadratic."""
 
-def steps_needed(curvatures: tuple[float, ...], rate: float, beta: float, limit: int = 3000) -> int:
-    """Steps of `sgd` until every coordinate, 1 at the start, is within 1e-6 of the minimum and stays there for 30."""
+
+def descent(
+    curvatures: tuple[float, ...], rate: float, beta: float, steps: int = 3000
+) -> Iterator[np.ndarray]:
+    """The weights (D,) of `sgd` down the quadratic sum of curvature w^2 / 2: all 1, then after each step."""
     weight = nn.Parameter(torch.ones(len(curvatures), dtype=torch.float64))
     slope = torch.tensor(curvatures, dtype=torch.float64)
     optimizer = ours("sgd", rate, momentum=beta)(weight)
-    outside = 0
-    for step in range(1, limit + 1):
+    yield weight.detach().numpy().copy()
+    for _ in range(steps):
         weight.grad = slope * weight.detach()
         optimizer.step()
-        if float(weight.detach().abs().max()) >= 1e-6:
+        yield weight.detach().numpy().copy()
+
+
+def best(low: float, high: float) -> tuple[tuple[float, float], tuple[float, float]]:
+    """(rate, beta) at which gradient descent, and momentum, arrive soonest between these curvatures l and L.
+
+    2/(l + L) without momentum; 4/(sqrt l + sqrt L)^2 at beta = ((sqrt k - 1)/(sqrt k + 1))^2 with, where k = L/l.
+
+    Reference:
+        Polyak (1964), Some methods of speeding up the convergence of iteration methods.
+    """
+    root = math.sqrt(high / low)
+    fast = 4 / (math.sqrt(low) + math.sqrt(high)) ** 2
+    return (2 / (low + high), 0.0), (fast, ((root - 1) / (root + 1)) ** 2)
+
+
+def steps_needed(curvatures: tuple[float, ...], rate: float, beta: float) -> int:
+    """Steps of `sgd` until every coordinate, 1 at the start, is within 1e-6 of the minimum and stays there for 30."""
+    outside = 0
+    for step, weight in enumerate(descent(curvatures, rate, beta)):
+        if np.abs(weight).max() >= 1e-6:
             outside = step
         elif step - outside == 30:
             break
@@ -363,13 +389,10 @@ def steps_needed(curvatures: tuple[float, ...], rate: float, beta: float, limit:
 
 
 def _ill_conditioned() -> Iterator[Finding]:
-    """Best rates: 2/(l + L) without momentum; 4/(sqrt l + sqrt L)^2 at beta = ((sqrt k - 1)/(sqrt k + 1))^2 with."""
-    low, high = 1.0, 400.0
-    plain = steps_needed((low, high), 2 / (low + high), 0.0)
-    root = math.sqrt(high / low)
-    beta = ((root - 1) / (root + 1)) ** 2
-    fast = steps_needed((low, high), 4 / (math.sqrt(low) + math.sqrt(high)) ** 2, beta)
-    common = steps_needed((low, high), 2 * (1 + 0.9) / (low + high), 0.9)
+    low, high = ILL
+    without, (rate, beta) = best(low, high)
+    plain, fast = steps_needed(ILL, *without), steps_needed(ILL, rate, beta)
+    common = steps_needed(ILL, 2 * (1 + 0.9) / (low + high), 0.9)
     yield Finding(
         "Where coordinates have very different scales, momentum arrives sooner.",
         "S3.55",
@@ -393,41 +416,54 @@ C = 3.0
 ROUNDS = 2000
 
 
-def reddi(amsgrad: bool, start: float) -> tuple[float, float]:
-    """Adam on [-1, 1] with slopes C, -1, -1, C, ...: where it ends, and its average regret against -1.
+@dataclass(frozen=True)
+class Played:
+    """A weight that pays slope times weight at each step."""
+
+    weights: np.ndarray
+    """(ROUNDS + 1,): at the start and after each step."""
+    regret: float
+    """What is paid in a step beyond what -1 would have paid; the mean."""
+
+
+def reddi(amsgrad: bool, start: float) -> Played:
+    """Adam on [-1, 1] with slopes C, -1, -1, C, ..., of which -1 is the best point.
 
     Reddi, Kale, Kumar (2018), theorem 1: beta1 = 0, beta2 = 1/(1 + C^2), rates falling as 1/sqrt(t), each
     step projected back into the interval.
     """
     weight = nn.Parameter(torch.tensor([start], dtype=torch.float64))
     optimizer = ours("adam", beta1=0.0, beta2=1 / (1 + C**2), amsgrad=amsgrad)(weight)
-    paid = 0.0
+    paid, seen = 0.0, [start]
     for step in range(ROUNDS):
         slope = C if step % 3 == 0 else -1.0
-        paid += slope * (float(weight.detach()) + 1)
+        paid += slope * (seen[-1] + 1)
         weight.grad = torch.full_like(weight, slope)
         optim.set_rate(optimizer, 0.5 / math.sqrt(step + 1))
         optimizer.step()
         weight.data.clamp_(-1, 1)
-    return float(weight.detach()), paid / ROUNDS
+        seen.append(float(weight.detach()))
+    return Played(np.array(seen), paid / ROUNDS)
 
 
 def _reddi() -> Iterator[Finding]:
     """The sum of three losses is (C - 2) x = x, so -1 is best."""
-    end, regret = reddi(False, -1.0)
+    played = reddi(False, -1.0)
+    end = played.weights[-1]
     yield Finding(
         "Adam converges on every convex problem, as its first proof says.",
         "S3.59",
         f"On Reddi's slopes 3, -1, -1 it walks from the best point, -1, to {end:.2f} within {ROUNDS} steps, and pays "
-        f"{regret:.2f} a step more than staying.",
-        end < -0.9,
+        f"{played.regret:.2f} a step more than staying.",
+        bool(end < -0.9),
         true=False,
     )
-    end, regret = reddi(True, 1.0)
+    played = reddi(True, 1.0)
+    end = played.weights[-1]
     yield Finding(
         "AMSGrad converges where Adam does not.",
         "S3.59",
         f"On the same slopes it walks from the worst point, 1, to {end:.2f} within {ROUNDS} steps; its average regret is "
-        f"{regret:.2f}.",
-        end < -0.9 and regret < 0.2,
+        f"{played.regret:.2f}.",
+        bool(end < -0.9 and played.regret < 0.2),
     )

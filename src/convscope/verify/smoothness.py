@@ -8,6 +8,7 @@ computed on sequences of training steps, by the functions of the diagnostic.
 
 from collections.abc import Callable, Iterator, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,6 +21,8 @@ CURVATURES = torch.tensor([0.5, 2.0, 10.0], dtype=torch.float64)
 """Of the quadratic sum of curvature w^2 / 2; its beta is the largest."""
 RATES = (1e-3, 2e-3, 1e-4, 5e-4)
 """S2.29."""
+CLOSE = (1e-3, 1.1e-3)
+"""Two of nearly the same size."""
 STEPS = 30
 
 Curve = Callable[[Tensor], Tensor]
@@ -64,20 +67,25 @@ def _constants() -> Finding:
     )
 
 
+def walks() -> list[diagnostic.Walk]:
+    """Two steps along the gradient from each of 50 drawn points, and from one on the steepest axis."""
+    starts = [*drawn(1, 50, 3), torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64)]
+    return [diagnostic.walk(quadratic, start, (0.01, 0.1)) for start in starts]
+
+
 def _along_the_gradient() -> Finding:
     """The package's own walk along the gradient, on a quadratic whose beta is known."""
-    starts = [*drawn(1, 50, 3), torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64)]
-    found = [diagnostic.walk(_quadratic, start, (0.01, 0.1)).beta for start in starts]
+    found = [walk.beta for walk in walks()]
     return Finding(
         "The change of the gradient over the distance moved along it is at most beta.",
         "S2.32, E2.8; Santurkar et al. (2018)",
         f"On a quadratic with curvatures 0.5, 2 and 10 it lies between {min(found):.3f} and {max(found):.6f} from "
-        f"{len(starts)} points, one of them on the steepest axis; beta is 10.",
+        f"{len(found)} points, one of them on the steepest axis; beta is 10.",
         abs(max(found) - 10) < ROUNDING,
     )
 
 
-def _quadratic(weights: Tensor) -> tuple[float, Tensor]:
+def quadratic(weights: Tensor) -> tuple[float, Tensor]:
     """Loss and gradient of the sum of curvature w^2 / 2."""
     return float((CURVATURES * weights * weights).sum() / 2), CURVATURES * weights
 
@@ -98,7 +106,7 @@ def losses(rate: float) -> list[float]:
     """Of gradient descent from (1, 1, 1) down the quadratic, before each of the steps."""
     weights, found = torch.ones(3, dtype=torch.float64), []
     for _ in range(STEPS):
-        loss, gradient = _quadratic(weights)
+        loss, gradient = quadratic(weights)
         found.append(loss)
         weights = weights - rate * gradient
     return found
@@ -141,14 +149,19 @@ def _of_one_batch(weights: Tensor) -> tuple[float, Tensor]:
     return float((apart * apart).mean() / 2), apart.mean()[None]
 
 
+def band(rates: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+    """The smallest and the largest loss over learning rates, before each step; (STEPS,) each."""
+    return diagnostic.band([losses(rate) for rate in rates])
+
+
 def widths(rates: Sequence[float]) -> tuple[float, float]:
-    """Between the largest and the smallest loss over learning rates: before the first step, and at the last."""
-    low, high = diagnostic.band([losses(rate) for rate in rates])
+    """Of the band before the first step, and at the last."""
+    low, high = band(rates)
     return float(high[0] - low[0]), float(high[-1] - low[-1])
 
 
 def _band() -> Finding:
-    (first, wide), (_, narrow) = widths(RATES), widths((1e-3, 1.1e-3))
+    (first, wide), (_, narrow) = widths(RATES), widths(CLOSE)
     return Finding(
         "The band between the losses of several learning rates is a property of the landscape.",
         "S2.28, E2.10",
