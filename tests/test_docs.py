@@ -202,4 +202,6 @@ def test_the_lines_of_the_readme_run(tmp_path: Path) -> None:
         cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
-    assert re.fullmatch(r"\d+ of 360 interval \(.*\)\n\('\d', .*\) \[.*\]\nlenet5 on digits: .*\.\n", done.stdout)
+    assert re.fullmatch(
+        r"\d+ of 360 interval \(.*\)\n\('\d', .*\) \[.*\]\nlenet5 on digits: .*\.\n", done.stdout
+    )

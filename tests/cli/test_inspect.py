@@ -36,3 +36,13 @@ def test_a_typo_is_answered_before_anything_is_loaded(command) -> None:
     code, _, error = command("inspect", "nowhere", "confusions")
     assert code == 2
     assert error.startswith("convscope: No diagnostic is called 'confusions'. Did you mean 'confusion'?")
+
+
+def test_a_file_is_no_folder(command, trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "taken").touch()
+    code, told, error = command("inspect", trained, "weights", "--out", tmp_path / "taken")
+    assert (code, told) == (2, "")
+    assert error == (
+        f"convscope: --out: {tmp_path / 'taken'} cannot be made a folder: File exists. Name a folder that is there, or a "
+        "new one.\n"
+    )

@@ -63,7 +63,7 @@ def main(arguments: Sequence[str]) -> int:
     from convscope.evaluate.runs import open_run
 
     run = open_run(flags.run)
-    folder = flags.out or run.root / "inspect"
+    folder = parse.made_folder(flags.out or run.root / "inspect", "--out")
     for one in chosen:
         started = perf_counter()
         result = inspect(

@@ -20,6 +20,7 @@ from tyro.conf import OmitArgPrefixes
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from convscope.core import config as configs
+from convscope.core import files
 from convscope.core.config import Choice, ComputeConfig, Recipe, RunConfig, choice
 from convscope.core.errors import ConfigError, nearest
 from convscope.core.spelling import plain
@@ -100,6 +101,21 @@ def take_apart(arguments: Sequence[str]) -> Words:
         else:
             words.flags.append(word)
     return words
+
+
+def made_folder(folder: Path, flag: str) -> Path:
+    """The folder, made if it is not there.
+
+    Raises:
+        ConfigError: it cannot be one.
+    """
+    try:
+        files.make_directory(folder)
+    except OSError as error:
+        raise ConfigError(
+            f"{flag}: {folder} cannot be made a folder: {error.strerror}. Name a folder that is there, or a new one."
+        ) from None
+    return folder
 
 
 def _value_of(flag: str, rest: list[str]) -> str:

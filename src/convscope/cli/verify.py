@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import tyro
 from pydantic import BaseModel, ConfigDict
 
-from convscope.core import catalog, files
+from convscope.core import catalog
 from convscope.core.errors import ConfigError, ConvscopeError
 
 from . import parse
@@ -94,12 +94,7 @@ def with_figures(topics: Sequence[str], folder: Path) -> list[str]:
         raise ConfigError(
             f"--figures: none of these topics has one: {', '.join(topics)}. Those that do: {', '.join(FIGURES)}."
         )
-    try:
-        files.make_directory(folder)
-    except OSError as error:
-        raise ConfigError(
-            f"--figures: {folder} cannot be made a folder: {error.strerror}. Name a folder that is there, or a new one."
-        ) from error
+    parse.made_folder(folder, "--figures")
     return found
 
 
