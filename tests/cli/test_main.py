@@ -23,7 +23,7 @@ SOURCES = "cifar10, cifar100, digits, fashion-mnist, folder, mnist, npz, parquet
         ),
         (
             ["train", "resnet_20", "digits"],
-            f"No model is called 'resnet_20'. Did you mean 'resnet20' or 'resnet32'? Known: {MODELS}.",
+            f"No model is called 'resnet_20'. Did you mean 'resnet20' or 'resnet50'? Known: {MODELS}.",
         ),
         (
             ["train", "lenet5", "cifar-10"],
@@ -104,7 +104,7 @@ SOURCES = "cifar10, cifar100, digits, fashion-mnist, folder, mnist, npz, parquet
         (
             ["list", "modles"],
             "No kind of thing is called 'modles'. Did you mean 'models'? Known: activations, augmentations, "
-            "inits, losses, models, noises, optimizers, schedules, sources.",
+            "diagnostics, inits, losses, models, noises, optimizers, schedules, sources, topics.",
         ),
         (
             ["completion", "csh"],

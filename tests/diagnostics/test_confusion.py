@@ -80,13 +80,13 @@ def test_sentence_and_a_network_without_errors() -> None:
     low, high = wilson(4, 10)
     found = confusion(subject=told(COUNTS), top=1)
     assert found.sentence == (
-        f"a net on insects: 15 of 25 images of val are right (60.00%); confused most often: cow as bee 4 (40.0% "
+        f"a net on insects: 15 of 25 images of val are right (60.00%); confused most often: cow as bee, 4 times (40.0% "
         f"[{low:.1%}, {high:.1%}]). Pairs and their reverses differ no more than by chance (Bowker 1.7, df 2, p = "
-        f"{found.symmetry_p_drawn:.2g})."
+        f"{found.symmetry_p_drawn:.2g} by drawing)."
     )
     lopsided = confusion(subject=told([[1, 30, 0], [0, 1, 0], [0, 0, 1]]))
     assert (
-        "Pairs and their reverses differ by more than chance (Bowker 30.0, df 1, p = 0.0005)."
+        "Pairs and their reverses differ by more than chance (Bowker 30.0, df 1, p = 0.0005 by drawing)."
         in lopsided.sentence
     )
     perfect = confusion(subject=told(np.diag([2, 3, 4])))

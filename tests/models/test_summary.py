@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from convscope.models import Row, Stage, Summary, build, summarise
+from convscope.models import Row, Stage, Summary, build, googlenet, summarise
 
 
 def test_the_assignments_sanity_check() -> None:
@@ -201,3 +201,17 @@ def test_the_tables_by_hand() -> None:
         "28x28       1         608  470,400  99.8 %  ########################################\n"
         "1x1         1         850      840   0.2 %\n"
     )
+
+
+def test_parameters_that_evaluation_does_not_use_are_told_apart() -> None:
+    """GoogLeNet as published: 13,378,280 with its auxiliary classifiers, 6,998,552 without."""
+    with torch.device("meta"):
+        form = googlenet.Form(variant="paper", auxiliary=True)
+        net = googlenet.googlenet(classes=1000, channels=3, size=224, form=form)
+    found = summarise(net, (3, 224, 224))
+    assert (found.parameters, found.idle) == (6_998_552, 13_378_280 - 6_998_552)
+    assert str(found).endswith("\n6,379,728 parameters more are used in training only.\n")
+    assert {row.sees for row in found.rows if "response" in row.name} == {
+        (11, 11),
+        (19, 19),
+    }  # 7 + 2 x 2; and 2 x 4 more

@@ -40,7 +40,7 @@ def test_counts_stand_in_the_cells_off_the_diagonal_with_truth_on_rows() -> None
     assert [label.get_text() for label in axes.get_yticklabels()] == list(NAMES)
     assert axes.get_title() == "Images off the diagonal; on it 18 right"
     assert figure.get_suptitle() == (
-        "a net on insects, val, n = 23: 78.26% right\npairs and reverses: Bowker 1.8, df 1, p = 0.38"
+        "a net on insects, val, n = 23: 78.26% right\npairs and reverses: Bowker 1.8, df 1, p = 0.38 by drawing"
     )
 
 

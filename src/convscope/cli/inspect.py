@@ -22,6 +22,7 @@ examples:
   convscope inspect runs/lenet5-digits-0123456789/seed-0 confusion
   convscope inspect runs/resnet20-cifar10-0123456789/seed-0 landscape:size=11 curvature
   convscope inspect runs/resnet20-cifar10-0123456789/seed-0 weights --out figures --format svg
+  convscope inspect runs/lenet5-mnist-0123456789/seed-0 confusion --over-seeds
 
 Options follow the name; `convscope list diagnostics` and `convscope list diagnostics NAME` show what there is. The
 images are the run's own, validation if the diagnostic does not say otherwise; the test split stays sealed.\
@@ -43,6 +44,8 @@ class Flags(BaseModel):
     """Best on validation (by what --select said), or those of the last step."""
     seed: int = Field(0, ge=0)
     """Seed of what a diagnostic draws."""
+    over_seeds: bool = False
+    """Confusion only: also the mean over all seeds beside this run that have ended, with intervals."""
     out: Path | None = None
     """Where to write; by default inspect/ in the run's directory."""
     format: Literal["png", "svg", "pdf", "none"] = "png"
@@ -63,6 +66,8 @@ def main(arguments: Sequence[str]) -> int:
     from convscope.evaluate.runs import open_run
 
     run = open_run(flags.run)
+    if flags.over_seeds and "confusion" not in [one.name for one in chosen]:
+        raise ConfigError("--over-seeds is about the diagnostic confusion: name it too.")
     folder = parse.made_folder(flags.out or run.root / "inspect", "--out")
     for one in chosen:
         started = perf_counter()
@@ -76,4 +81,26 @@ def main(arguments: Sequence[str]) -> int:
         print(f"{one.name}: {result.sentence}")
         names = ", ".join(path.name for path in written)
         print(f"  {perf_counter() - started:.1f} s; in {folder}: {names}")
+    if flags.over_seeds:
+        over_seeds(run.root, flags, folder)
     return 0
+
+
+def over_seeds(root: Path, flags: Flags, folder: Path) -> None:
+    """What the seeds of one configuration confuse, together."""
+    from convscope import plots
+    from convscope.diagnostics import inspect
+    from convscope.diagnostics.confusion import Confusion
+    from convscope.diagnostics.confusion_seeds import over_seeds
+    from convscope.evaluate.runs import open_run
+    from convscope.plots.confusion import draw_over_seeds
+
+    ended = [open_run(path) for path in sorted(root.parent.glob("seed-*")) if (path / "result.json").exists()]
+    found = [inspect(run, "confusion", data=flags.data, weights=flags.weights) for run in ended]
+    together = over_seeds([one for one in found if isinstance(one, Confusion)])
+    written = together.save(folder / "confusion-seeds")
+    if flags.format != "none":
+        written.append(folder / f"confusion-seeds.{flags.format}")
+        plots.save(draw_over_seeds(together), written[-1])
+    print(f"confusion over seeds: {together.sentence}")
+    print(f"  in {folder}: {', '.join(path.name for path in written)}")

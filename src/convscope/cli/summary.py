@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from convscope.core import catalog, files
 from convscope.core.config import choice
+from convscope.core.errors import ConfigError
 
 from . import parse
 
@@ -54,6 +55,12 @@ def main(arguments: Sequence[str]) -> int:
     from convscope.models.diagram import svg
     from convscope.models.geometry import lost
 
+    if flags.svg is not None:
+        parse.made_folder(flags.svg.parent, "--svg")
+        if flags.svg.is_dir():
+            raise ConfigError(
+                f"--svg: {flags.svg} is a folder. Name a file in it, e.g. {flags.svg / item.name}.svg."
+            )
     shape = (flags.channels, size, size)
     network = build(chosen.name, classes=classes, channels=flags.channels, size=size, **chosen.options)
     summary = summarise(network, shape)

@@ -84,6 +84,7 @@ def best_sentence(best: Mapping[str, Any], measure: str) -> str:
 
 def report(root: Path) -> None:
     """What a finished run prints: curve, claim, best, diagnosis, and what to do next."""
+    from convscope.core import records
     from convscope.evaluate.runs import open_run
 
     from .show import curve, duration
@@ -99,6 +100,11 @@ def report(root: Path) -> None:
     if result.get("ended") == "early stop":  # runs before 0.1 do not say
         print(f"Stopped early, at epoch {result['epochs']:g}: no better weights for a while.")
     print(f"Time: {duration(result['seconds'])}.")
+    looks = records.read(run.paths.inspections)
+    if looks:
+        names = ", ".join(dict.fromkeys(look["diagnostic"] for look in looks))
+        cost = duration(sum(look["seconds"] for look in looks))
+        print(f"Looked at {len(looks)} times ({names}), which took {cost} of it: {run.paths.inspections}")
     for sentence in result["diagnosis"]:
         print(sentence)
     print(f"The test split is sealed. Open it once, when all is decided: convscope test {root}")

@@ -10,10 +10,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
+from convscope.compute.fences import seeded
 from convscope.core import catalog
-from convscope.core.errors import ConfigError
+from convscope.core.errors import ClassMismatch, ConfigError
 from convscope.core.streams import Streams
 from convscope.data import Data, Normaliser, load
 from convscope.evaluate.runs import Run, Which, open_run
@@ -63,9 +65,46 @@ def _subject(what: Run | str | Path | nn.Module, data: Data | None, weights: Whi
                 "A module alone cannot be looked into: give the images to show it, data=convscope.load(...)."
             )
         name = f"{type(what).__name__} on {data.name}"
+        _refuse_other_images(what, data)
         return subject_of(what, data, Normaliser(data.mean, data.std), name, streams=streams)
     run = what if isinstance(what, Run) else open_run(what)
     data = data or run.data()
+    card = run.card(weights)
+    if data.shape != (card.channels, card.height, card.width):
+        raise ConfigError(
+            f"{data.name} has images of {_times(data.shape)} (channels, height, width), and {run.root} was trained on "
+            f"{_times((card.channels, card.height, card.width))}. Give images of that shape, e.g. "
+            f"convscope.load(..., size={card.height})."
+        )
+    if data.classes != card.classes:
+        raise ClassMismatch(
+            f"{data.name} has the classes {', '.join(data.classes)}; {run.root} was trained on {', '.join(card.classes)}."
+        )
     name = f"{run.config.model.name} on {data.name}"
     known = {"streams": streams, "recipe": run.config.recipe, "run": run}
-    return subject_of(run.model(weights), data, run.card(weights).normalise, name, **known)
+    return subject_of(run.model(weights), data, card.normalise, name, **known)
+
+
+def _refuse_other_images(model: nn.Module, data: Data) -> None:
+    """Raises: ConfigError: the module does not take such images, or gives another number of logits."""
+    # On a copy: a pass may change what a module remembers, and draw.
+    subject = subject_of(model, data, Normaliser(data.mean, data.std), "")
+    image = subject.inputs((data.val if len(data.val) else data.train).subset(torch.arange(1)))
+    try:
+        with torch.no_grad(), seeded(0):
+            logits = subject.model(image)
+    except RuntimeError as error:
+        raise ConfigError(
+            f"{type(model).__name__} does not take images of {_times(data.shape)} (channels, height, width), as those of "
+            f"{data.name} are: {str(error).splitlines()[0]}"
+        ) from None
+    if not isinstance(logits, torch.Tensor) or logits.shape != (1, len(data.classes)):
+        got = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+        raise ConfigError(
+            f"{type(model).__name__} gives {got} for one image of {data.name}, where (1, {len(data.classes)}) is needed: "
+            f"a logit for each of its {len(data.classes)} classes."
+        )
+
+
+def _times(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))

@@ -120,7 +120,7 @@ class Confusion(Result):
         if not self.pairs:
             return f"{start}; no class is taken for another."
         named = "; ".join(
-            f"{pair.truth} as {pair.predicted} {pair.count} ({pair.share:.1%} [{pair.low:.1%}, {pair.high:.1%}])"
+            f"{pair.truth} as {pair.predicted}, {pair.count} times ({pair.share:.1%} [{pair.low:.1%}, {pair.high:.1%}])"
             for pair in self.pairs
         )
         differ = (
@@ -128,7 +128,7 @@ class Confusion(Result):
         )
         return (
             f"{start}; confused most often: {named}. Pairs and their reverses {differ} (Bowker {self.symmetry:.1f}, "
-            f"df {self.symmetry_df}, p = {self.symmetry_p_drawn:.2g})."
+            f"df {self.symmetry_df}, p = {self.symmetry_p_drawn:.2g} by drawing)."
         )
 
     def save(self, stem: Path) -> list[Path]:

@@ -138,7 +138,7 @@ def landscape(
     subject: Subject,
     split: Literal["train", "val"] = "train",
     images: Annotated[int, Field(ge=0)] = 500,
-    size: Annotated[int, Field(ge=3)] = 21,
+    size: Annotated[int, Field(ge=3, le=201)] = 21,
     extent: Annotated[float, Field(gt=0)] = 1.0,
     norm: Norm = "running",
     directions: Literal["random", "trajectory"] = "random",

@@ -16,6 +16,8 @@ from typing import Any, TypeGuard
 import torch
 from torch import Tensor, fx, nn
 
+from convscope.core.errors import ConfigError
+
 from .graph import follow
 
 Norm = nn.BatchNorm1d | nn.BatchNorm2d
@@ -31,8 +33,7 @@ def fold(model: nn.Module) -> nn.Module:
     parametrisations, which would see other numbers.
 
     Args:
-        model: any network that torch.fx can follow; unchanged.  Its linear layers are taken to give
-            (N, features).
+        model: any network that torch.fx can follow; unchanged.
 
     Returns:
         The copy, whose logits are those of the model in evaluation mode up to rounding: the new weights are
@@ -40,7 +41,8 @@ def fold(model: nn.Module) -> nn.Module:
         `requires_grad`.
 
     Raises:
-        ConfigError: torch.fx cannot follow the network's own code.
+        ConfigError: torch.fx cannot follow the network's own code.  The copy raises one where a linear layer
+            gives more than (N, features), since its norm worked on another axis than the layer.
 
     Reference:
         Jacob et al. (2018), Quantization and Training of Neural Networks for Efficient
@@ -50,8 +52,22 @@ def fold(model: nn.Module) -> nn.Module:
     folded = copy.deepcopy(model).eval()
     for layer, norm, name in list(_pairs(folded)):
         _absorb(layer, norm)
-        folded.set_submodule(name, nn.Identity().eval())
+        flat = isinstance(layer, nn.Linear)
+        folded.set_submodule(name, (_Features() if flat else nn.Identity()).eval())
     return folded
+
+
+class _Features(nn.Identity):
+    """In the place of a norm that was folded into a linear layer."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(N, features), as it is."""
+        if input.dim() != 2:
+            raise ConfigError(
+                f"A batch norm was folded into a linear layer that gives {tuple(input.shape)}: only (N, features) can "
+                f"be folded, since of anything larger the norm takes the second axis and the layer the last."
+            )
+        return input
 
 
 def _pairs(network: nn.Module) -> Iterator[tuple[Layer, Norm, str]]:

@@ -21,6 +21,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
 from .geometry import Window, windows
+from .response import ResponseNorm
 
 Pair = tuple[int, int]
 
@@ -59,7 +60,7 @@ PIXEL = Field((0, 0), (0, 0), (1, 1))
 """What the image sees of itself."""
 
 
-_POINTWISE_LAYERS = (nn.Identity, _BatchNorm, _DropoutNd, nn.LocalResponseNorm, nn.Flatten)
+_POINTWISE_LAYERS = (nn.Identity, _BatchNorm, _DropoutNd, nn.LocalResponseNorm, ResponseNorm, nn.Flatten)
 _GLOBAL_LAYERS = (nn.GroupNorm, nn.LayerNorm, nn.InstanceNorm2d)
 _ADAPTIVE_LAYERS = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
 # fmt: off

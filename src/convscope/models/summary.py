@@ -84,6 +84,8 @@ class Summary:
     shape: tuple[int, int, int]
     """(C, H, W) of the image."""
     rows: tuple[Row, ...]
+    idle: int = 0
+    """Parameters that no layer uses in evaluation, such as those of auxiliary classifiers; in none of the sums."""
 
     @property
     def weights(self) -> int:
@@ -127,7 +129,10 @@ class Summary:
         return tuple(found)
 
     def __str__(self) -> str:
-        return "\n".join([f"input {_times(self.shape)}\n{self._layers()}", self._groups(), self._profile()])
+        idle = [f"{self.idle:,} parameters more are used in training only.\n"] if self.idle else []
+        return "\n".join(
+            [f"input {_times(self.shape)}\n{self._layers()}", self._groups(), self._profile(), *idle]
+        )
 
     def _layers(self) -> str:
         head = ("layer", "kind", "output", "weights", "biases", "parameters", "MACs", "field")
@@ -182,7 +187,8 @@ def summarise(model: nn.Module, shape: tuple[int, int, int]) -> Summary:
     dtype = next((p.dtype for p in ghost.parameters()), torch.float32)
     with torch.no_grad():
         ghost(torch.empty(1, *shape, dtype=dtype, device="meta"))
-    return Summary(shape, tuple(_seeing(rows, _fields(model, shape))))
+    idle = sum(parameter.numel() for parameter in ghost.parameters() if id(parameter) not in counted)
+    return Summary(shape, tuple(_seeing(rows, _fields(model, shape))), idle)
 
 
 def _fields(model: nn.Module, shape: tuple[int, int, int]) -> dict[str, list[Any]]:

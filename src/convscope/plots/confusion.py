@@ -37,7 +37,8 @@ def draw(result: Confusion) -> Figure:
         _examples(np.asarray(right.subplots(rows, columns, squeeze=False)), result, shown)
     figure.suptitle(
         f"{result.subject}, {result.split}, n = {result.images}: {result.accuracy:.2%} right\n"
-        f"pairs and reverses: Bowker {result.symmetry:.1f}, df {result.symmetry_df}, p = {result.symmetry_p_drawn:.2g}",
+        f"pairs and reverses: Bowker {result.symmetry:.1f}, df {result.symmetry_df}, "
+        f"p = {result.symmetry_p_drawn:.2g} by drawing",
         fontsize=9,
     )
     return figure

@@ -98,7 +98,9 @@ def _surface(axes: Any, result: Landscape, loss: np.ndarray, levels: np.ndarray,
     axes.locator_params(nbins=5)
     axes.zaxis.set_major_locator(matplotlib.ticker.MaxNLocator(5))
     if logarithmic:
-        axes.zaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda z, _: f"{10**z:.2g}"))
+        axes.zaxis.set_major_formatter(
+            matplotlib.ticker.FuncFormatter(lambda z, _: f"{float(f'{10**z:.2g}'):g}")
+        )
     axes.view_init(elev=32, azim=-55)
 
 

@@ -77,7 +77,8 @@ def over_training(records: Sequence[Mapping[str, Any]], layers: Sequence[str] = 
             _series(place, found, name, what, style.COLOURS[i % len(style.COLOURS)])
         style.plain(place).set_xlabel("step", fontsize=8)
         place.set_ylabel(f"{what}, mean over the channels", fontsize=8)
-        place.legend(fontsize=6, frameon=False)
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=6, frameon=False)
     figure.suptitle("What enters the layers over training", fontsize=9)
     return figure
 

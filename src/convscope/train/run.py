@@ -198,6 +198,7 @@ def _in_directory(config: RunConfig, data: Data, root: Path, place: Place, watch
         stack.enter_context(files.held(root))
         refuse_changed_config(job)
         if job.paths.result.exists():
+            _refuse_looking_too_late(job)
             return _ended(Run(root))
         keep_freed_memory()
         stack.enter_context(fences.training_state(job.threads))
@@ -211,6 +212,17 @@ def _in_directory(config: RunConfig, data: Data, root: Path, place: Place, watch
             raise
         _finish(session, job, card)
     return Run(root)
+
+
+def _refuse_looking_too_late(job: Job) -> None:
+    """Raises: ConfigError: a diagnostic that did not look while the run learned; it has ended."""
+    looked = {record["diagnostic"] for record in records.read(job.paths.inspections)}
+    late = [choice.spelled() for choice in job.config.compute.inspect if choice.name not in looked]
+    if late:
+        raise ConfigError(
+            f"{job.paths.root} has ended, so nothing can look at it while it learns. Look at its weights with "
+            f"`convscope inspect {job.paths.root} {' '.join(late)}`, or train with another --seed or --root."
+        )
 
 
 def _ended(found: Run) -> Run:
