@@ -94,14 +94,24 @@ def picture(rows: list[dict[str, str]], path: Path) -> None:
 
     figure = style.figure(8.0, 5.0)
     axes = style.plain(figure.add_subplot())
-    for row in rows:
-        macs, accuracy = int(row["macs"]) / 1e6, 100 * float(row["accuracy"])
-        axes.scatter(
-            macs, accuracy, s=(int(row["parameters"]) / 300) ** 0.5, color=style.COLOURS[0], alpha=0.6
-        )
-        name = row["network"].partition(":")[0]
-        axes.annotate(name, (macs, accuracy), xytext=(4, 3), textcoords="offset points", fontsize=6.5)
     axes.set_xscale("log")
+    axes.set_xlim(0.5, 130)
+    axes.set_ylim(min(float(row["accuracy"]) for row in rows) * 100 - 2, 68)
+    axes.set_xticks([1, 3, 10, 30, 100], ["1", "3", "10", "30", "100"])
+    axes.minorticks_off()
+    taken: list[tuple[float, float]] = []
+    for row in sorted(rows, key=lambda row: -float(row["accuracy"])):
+        macs, accuracy = int(row["macs"]) / 1e6, 100 * float(row["accuracy"])
+        axes.scatter(macs, accuracy, s=int(row["parameters"]) / 12_000, color=style.COLOURS[0], alpha=0.6)
+        # A label moves down until it is clear of those above it.
+        place = 3.0
+        x, y = axes.transData.transform((macs, accuracy)) * 72 / figure.dpi
+        while any(abs(x - other_x) < 75 and abs(y + place - other_y) < 8 for other_x, other_y in taken):
+            place -= 1
+        taken.append((x, y + place))
+        name, at = row["network"].partition(":")[0], (macs, accuracy)
+        line = {"arrowstyle": "-", "linewidth": 0.4, "color": "grey"} if place < -4 else None
+        axes.annotate(name, at, xytext=(6, place), textcoords="offset points", fontsize=6.5, arrowprops=line)
     axes.set_xlabel("million multiply-adds per image (area: parameters)")
     axes.set_ylabel("validation accuracy, %")
     axes.set_title("CIFAR-10 after one epoch, narrow networks, one seed each", fontsize=9)
