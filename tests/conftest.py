@@ -23,6 +23,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests on real data are left out where there are none."""
+    if not os.environ.get("CONVSCOPE_DATA"):
+        for item in items:
+            if "real_data" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason="needs $CONVSCOPE_DATA"))
+
+
 @pytest.fixture
 def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
     """`golden("resnet20.txt", text)` fails with a diff unless tests/golden/resnet20.txt holds that text."""

@@ -228,7 +228,6 @@ def test_the_class_names() -> None:
 
 
 @pytest.mark.real_data
-@pytest.mark.skipif(not os.environ.get("CONVSCOPE_DATA"), reason="needs $CONVSCOPE_DATA")
 @pytest.mark.slow
 def test_the_real_set(tmp_path: Path) -> None:
     raw = cifar10(Request(cache_dir=tmp_path, download=False))

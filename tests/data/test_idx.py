@@ -204,7 +204,6 @@ def test_the_published_hashes_are_whole() -> None:
 
 
 @pytest.mark.real_data
-@pytest.mark.skipif(not os.environ.get("CONVSCOPE_DATA"), reason="needs $CONVSCOPE_DATA")
 @pytest.mark.parametrize("source", [mnist, fashion_mnist])
 def test_the_real_set(source: Callable[[Request], Raw], tmp_path: Path) -> None:
     raw = source(Request(cache_dir=tmp_path, download=False))

@@ -1,6 +1,5 @@
 """The whole pipeline learns what can be learned, and nothing where nothing can be."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -97,7 +96,6 @@ def test_a_model_of_ones_own_is_trained_by_name(tmp_path, monkeypatch) -> None:
 
 
 @pytest.mark.real_data
-@pytest.mark.skipif(not os.environ.get("CONVSCOPE_DATA"), reason="needs $CONVSCOPE_DATA")
 def test_an_epoch_of_mnist_is_worth_95_percent(tmp_path: Path) -> None:
     recipe = {"epochs": 1, "batch_size": 128, "lr": 0.05, "augment": "none"}
     run = convscope.train("lenet5", "mnist", threads=1, root=tmp_path, **recipe)
