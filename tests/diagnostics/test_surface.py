@@ -1,36 +1,13 @@
 """Directions are as long as the filters, and second differences say where a grid curves downwards."""
 
 import math
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from noise import normed
 
 from convscope.diagnostics.surface import filter_normalised, non_convex
-
-
-def drawn(make: Callable[[], nn.Module], seed: int = 1) -> nn.Module:
-    """With weights from a generator of its own."""
-    model, draw = make(), np.random.default_rng(seed)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.copy_(torch.from_numpy(draw.standard_normal(tuple(parameter.shape))))
-    return model
-
-
-def normed() -> Any:
-    return drawn(
-        lambda: nn.Sequential(
-            nn.Conv2d(2, 4, 3),
-            nn.BatchNorm2d(4, eps=1e-12),
-            nn.ReLU(inplace=True),
-            nn.Flatten(),
-            nn.Linear(16, 3),
-        )
-    )
 
 
 def test_every_filter_moves_as_far_as_it_is_long_and_vectors_not_at_all() -> None:
