@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from noise import linear, normed, subject_with
-from torch import Tensor, nn
+from noise import linear, normed, quadratic, subject_with
+from torch import nn
 
 from convscope.core.errors import ConfigError, DamagedFile, DataMissing
 from convscope.core.streams import Streams
@@ -22,18 +22,6 @@ from convscope.diagnostics.trajectory import principal_plane
 from convscope.diagnostics.weightspace import batches_of
 from convscope.evaluate.metrics import score
 from convscope.evaluate.predict import logits
-from convscope.evaluate.subject import Subject
-
-
-def quadratic(subject: Subject, weight: Tensor) -> tuple[float, float]:
-    """Loss and accuracy of the linear model with squared error, without any of the code under test."""
-    images = subject.data.train
-    inputs = (images.pixels.numpy() / 255.0 - 0.5) / 0.25
-    outputs = inputs.reshape(len(images), -1) @ weight.double().numpy().T
-    model: Any = subject.model
-    outputs = outputs + model[1].bias.detach().double().numpy()
-    labels = images.labels.numpy()
-    return float(np.mean((outputs - np.eye(3)[labels]) ** 2)), float(np.mean(outputs.argmax(1) == labels))
 
 
 def test_plane_of_a_linear_model_with_squared_error_is_the_formula() -> None:

@@ -1,28 +1,13 @@
 """A line is the formula, and its spread that of the ends."""
 
 import math
-from typing import Any
 
-import numpy as np
 import pytest
-from noise import linear, subject_with
-from torch import Tensor
+from noise import linear, quadratic, subject_with
 
 from convscope.core.streams import Streams
 from convscope.diagnostics.landscape_line import landscape_line
 from convscope.diagnostics.surface import filter_normalised
-from convscope.evaluate.subject import Subject
-
-
-def quadratic(subject: Subject, weight: Tensor) -> tuple[float, float]:
-    """Loss and accuracy of the linear model with squared error, without any of the code under test."""
-    images = subject.data.train
-    inputs = (images.pixels.numpy() / 255.0 - 0.5) / 0.25
-    outputs = inputs.reshape(len(images), -1) @ weight.double().numpy().T
-    model: Any = subject.model
-    outputs = outputs + model[1].bias.detach().double().numpy()
-    labels = images.labels.numpy()
-    return float(np.mean((outputs - np.eye(3)[labels]) ** 2)), float(np.mean(outputs.argmax(1) == labels))
 
 
 def test_lines_of_a_linear_model_and_their_spread() -> None:

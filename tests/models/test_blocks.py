@@ -289,9 +289,10 @@ def test_only_kernels_of_3x3_that_see_all_channels_become_separable() -> None:
     assert kinds == [Separable, nn.Conv2d, nn.Conv2d, nn.Conv2d]
 
 
-def test_a_network_without_one_says_so() -> None:
+@pytest.mark.parametrize("on", [True, "yes", "on", "1"])
+def test_a_network_without_one_says_so(on: object) -> None:
     with pytest.raises(ConfigError) as caught:
-        build("lenet5", classes=10, separable=True)
+        build("lenet5", classes=10, separable=on)
     assert str(caught.value) == (
         "lenet5 has no 3x3 convolution that sees all channels, so there is nothing to make separable. Leave "
         "separable out."

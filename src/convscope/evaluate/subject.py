@@ -26,6 +26,7 @@ from convscope.core.config import Recipe
 from convscope.core.errors import ConfigError
 from convscope.core.streams import Streams
 from convscope.data import Data, ImageSet, Normaliser
+from convscope.models.geometry import without_hooks
 
 from .runs import Run
 
@@ -93,15 +94,12 @@ def subject_of(
     **more: Any,
 ) -> Subject:
     """A subject with a copy of the network, without gradients and hooks, in evaluation mode."""
-    own = copy.deepcopy(model).eval().requires_grad_(True)
+    own = without_hooks(copy.deepcopy(model)).requires_grad_(True)
     own.zero_grad(set_to_none=True)
-    for module in own.modules():
-        module._forward_hooks.clear()
-        module._forward_pre_hooks.clear()
-        module._backward_hooks.clear()
     return Subject(own, data, normalise, name, **more)
 
 
+@dataclasses.dataclass(frozen=True)
 class Result:
     """What every diagnostic's frozen dataclass can do."""
 
@@ -112,16 +110,18 @@ class Result:
 
     def scalars(self) -> dict[str, float]:
         """Its plain numbers by name: what a study can take for a measure."""
-        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}  # type: ignore[arg-type]
         return {
             name: value
-            for name, value in values.items()
+            for name, value in self._values().items()
             if isinstance(value, int | float) and not isinstance(value, bool)
         }
 
+    def _values(self) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
     def save(self, stem: Path) -> list[Path]:
         """Write `stem`.json, and `stem`.npz if there are arrays; gives the paths."""
-        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}  # type: ignore[arg-type]
+        values = self._values()
         arrays = {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
         plain = {name: value for name, value in values.items() if name not in arrays}
         shapes = {name: list(array.shape) for name, array in arrays.items()}

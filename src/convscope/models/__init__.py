@@ -69,9 +69,8 @@ def build(
         return made
 
     network = built(size)
-    if options.get("separable") in (True, "yes", "true") and not any(
-        isinstance(module, Separable) for module in network.modules()
-    ):
+    wanted = catalog.resolve("models", name, options).get("separable", False)
+    if wanted and not any(isinstance(module, Separable) for module in network.modules()):
         raise ConfigError(
             f"{name} has no 3x3 convolution that sees all channels, so there is nothing to make separable. "
             f"Leave separable out."

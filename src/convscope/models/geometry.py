@@ -191,6 +191,7 @@ def without_hooks(network: nn.Module) -> nn.Module:
     for module in network.modules():
         module._forward_hooks.clear()
         module._forward_pre_hooks.clear()
+        module._backward_hooks.clear()
     return network.eval()
 
 
