@@ -1,5 +1,6 @@
 """What is written down about the machine, and what of it must agree."""
 
+import ast
 import copy
 import hashlib
 import json
@@ -111,19 +112,44 @@ def test_what_decides_no_number_is_not_compared(
 
 
 def test_the_code_hash_by_hand(tmp_path: Path) -> None:
-    names = ("core/b.py", "core/a.py", "train/in/c.py", "cli/x.py", "core/x.txt")
-    for name, text in zip(names, "12345", strict=True):
+    modules = {
+        "core/b.py": "x = 1",
+        "core/a.py": "",
+        "train/in/c.py": "",
+        "cli/x.py": "",
+        "core/x.txt": "",
+        "core/entries.py": "",
+    }
+    for name, text in modules.items():
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
+    empty, assigned = ast.dump(ast.parse("")), ast.dump(ast.parse("x = 1"))
     lines = "".join(
-        f"{name} {hashlib.sha256(text).hexdigest()}\n"
-        for name, text in [("core/a.py", b"2"), ("core/b.py", b"1"), ("train/in/c.py", b"3")]
+        f"{name} {hashlib.sha256(syntax.encode()).hexdigest()}\n"
+        for name, syntax in [("core/a.py", empty), ("core/b.py", assigned), ("train/in/c.py", empty)]
     )
-    assert code_hash(tmp_path) == hashlib.sha256(lines.encode()).hexdigest()
-    before = code_hash(tmp_path)
-    (tmp_path / "core/b.py").rename(tmp_path / "core/d.py")
-    assert code_hash(tmp_path) != before
+    assert fresh_hash(tmp_path) == hashlib.sha256(lines.encode()).hexdigest()
+
+
+def fresh_hash(package: Path) -> str:
+    code_hash.cache_clear()
+    return code_hash(package)
+
+
+def test_the_code_hash_changes_with_code_and_with_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "core" / "a.py"
+    path.parent.mkdir()
+    code = "def f(x):\n    '''What is it?'''\n    return x + 1  # a reason\n"
+    path.write_text(code)
+    before = fresh_hash(tmp_path)
+    path.write_text(code.replace("What is it?", "It is this.").replace("a reason", "another"))
+    assert fresh_hash(tmp_path) == before
+    path.write_text(code.replace("x + 1", "x + 2"))
+    assert fresh_hash(tmp_path) != before
+    path.write_text(code)
+    path.rename(tmp_path / "core" / "d.py")
+    assert fresh_hash(tmp_path) != before
 
 
 def test_the_commit_of_a_checkout_and_only_of_its_own(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ nothing differs, and runs are pooled only there.  The commit is recorded, never
 compared: the hash of the modules that decide numbers is.
 """
 
+import ast
 import hashlib
 import importlib.metadata
 import os
@@ -13,6 +14,7 @@ import platform
 import re
 import subprocess
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
 PACKAGE = Path(__file__).parent.parent
 DECIDING = ("core", "compute", "models", "data", "evaluate", "train")
 """The parts of the package whose code can change a number."""
+
+TEXT_ONLY = ("core/entries.py", "core/errors.py")
+"""Modules of these parts that cannot: a default recipe from entries.py is written out in every configuration."""
 
 LIMITS = (
     "ATEN_CPU_CAPABILITY",
@@ -50,6 +55,17 @@ def fingerprint(
         device: absent: the CPU.
     """
     return {
+        **surroundings(threads, device),
+        "denormals": denormals(),
+        "precision": table.model_dump(mode="json"),
+        "dtypes": table.dtypes(),
+        "data": data_hash,
+    }
+
+
+def surroundings(threads: int, device: torch.device | None = None) -> dict[str, Any]:
+    """What of a fingerprint is known before there is a network: versions, machine, threads, code."""
+    return {
         "versions": {
             "python": platform.python_version(),
             "torch": torch.__version__,
@@ -61,10 +77,6 @@ def fingerprint(
         "machine": machine(device or torch.device("cpu")),
         "platform": platform.platform(),
         "threads": threads,
-        "denormals": denormals(),
-        "precision": table.model_dump(mode="json"),
-        "dtypes": table.dtypes(),
-        "data": data_hash,
         "code": code_hash(),
         "commit": commit(),
     }
@@ -158,14 +170,36 @@ def onednn_version() -> str:
     return found[1] if found else ""
 
 
+@cache
 def code_hash(package: Path = PACKAGE) -> str:
-    """SHA-256 over names and content of the modules that decide numbers."""
+    """SHA-256 over names and syntax of the modules that decide numbers; comments and docstrings do not count.
+
+    So a study of several days may be pooled although a sentence was mended meanwhile.
+    """
     total = hashlib.sha256()
     paths = [path for part in DECIDING for path in (package / part).rglob("*.py")]
-    for path in sorted(paths, key=lambda path: path.relative_to(package).as_posix()):
-        content = hashlib.sha256(path.read_bytes()).hexdigest()
-        total.update(f"{path.relative_to(package).as_posix()} {content}\n".encode())
+    for name, path in sorted((path.relative_to(package).as_posix(), path) for path in paths):
+        if name not in TEXT_ONLY:
+            syntax = hashlib.sha256(_syntax(path.read_text(encoding="utf-8")).encode()).hexdigest()
+            total.update(f"{name} {syntax}\n".encode())
     return total.hexdigest()
+
+
+def _syntax(text: str) -> str:
+    """The code's syntax tree as text, without strings that stand alone, such as docstrings."""
+    tree = ast.parse(text)
+    for node in ast.walk(tree):
+        if isinstance(body := getattr(node, "body", None), list):
+            node.body = [line for line in body if not _is_text(line)]  # type: ignore[attr-defined]
+    return ast.dump(tree)
+
+
+def _is_text(line: ast.stmt) -> bool:
+    return (
+        isinstance(line, ast.Expr)
+        and isinstance(line.value, ast.Constant)
+        and isinstance(line.value.value, str)
+    )
 
 
 def commit(package: Path = PACKAGE) -> str:

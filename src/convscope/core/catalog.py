@@ -225,6 +225,7 @@ _SINGULAR = {
     "noises": "noise",
     "diagnostics": "diagnostic",
     "topics": "topic",
+    "studies": "study",
 }
 
 

@@ -491,34 +491,51 @@ def _without_off(key: str, value: Any) -> Any:
     return {k: v for k, v in value.items() if k not in options or not options[k].is_off(v)}
 
 
+def spelled_out(config: RunConfig) -> RunConfig:
+    """Every choice with all its options; what the data decide is left at `auto` or absent."""
+    recipe, noise = config.recipe, config.data.label_noise
+    augment = recipe.augment
+    if not isinstance(augment, str):
+        augment = tuple(choice.resolved("augmentations") for choice in augment)
+    return config.model_copy(
+        update={
+            "model": config.model.resolved("models"),
+            "data": config.data.model_copy(
+                update={
+                    "label_noise": noise.resolved("noises") if noise else None,
+                    "options": catalog.resolve("sources", config.data.kind, config.data.options),
+                }
+            ),
+            "recipe": recipe.model_copy(
+                update={
+                    "optimizer": recipe.optimizer.resolved("optimizers"),
+                    "schedule": recipe.schedule.resolved("schedules"),
+                    "loss": recipe.loss.resolved("losses"),
+                    "augment": augment,
+                }
+            ),
+        }
+    )
+
+
 def resolve(config: RunConfig, auto_augment: tuple[Choice, ...], validation: float, test: float) -> RunConfig:
     """Every choice with all its options, every `auto` replaced by what it means for these data."""
-    recipe = config.recipe
     named = {"auto": auto_augment, "none": ()}
-    chosen = named[recipe.augment] if isinstance(recipe.augment, str) else recipe.augment
-    new_recipe = recipe.model_copy(
-        update={
-            "optimizer": recipe.optimizer.resolved("optimizers"),
-            "schedule": recipe.schedule.resolved("schedules"),
-            "loss": recipe.loss.resolved("losses"),
-            "augment": tuple(choice.resolved("augmentations") for choice in chosen),
-        }
+    augment = config.recipe.augment
+    chosen = named[augment] if isinstance(augment, str) else augment
+    spelled = spelled_out(
+        config.model_copy(update={"recipe": config.recipe.model_copy(update={"augment": chosen})})
     )
     # With folds or refit no share is held out: which images validate is decided without it.
     drawn = not (config.data.folds or config.data.refit)
     share = validation if config.data.validation is None else config.data.validation
-    noise = config.data.label_noise
-    new_data = config.data.model_copy(
+    new_data = spelled.data.model_copy(
         update={
             "validation": share if drawn else None,
-            "label_noise": noise.resolved("noises") if noise else None,
             "test": config.data.test if config.data.test is not None else test,
-            "options": catalog.resolve("sources", config.data.kind, config.data.options),
         }
     )
-    return config.model_copy(
-        update={"model": config.model.resolved("models"), "data": new_data, "recipe": new_recipe}
-    )
+    return spelled.model_copy(update={"data": new_data})
 
 
 def differences(old: RunConfig, new: RunConfig) -> list[str]:

@@ -668,3 +668,42 @@ _list(
         "S1.35-45, S4.10-11, E1.4, E1.12, E2.5, E4.6-7",
     ),
 )
+_list(
+    "studies",
+    "studies.library",
+    ("simplenn-decay", "simplenn:simplenn_decay", "learning-rate decay", "S1.28-30"),
+    ("simplenn-augment", "simplenn:simplenn_augment", "augmentation", "S1.35-36"),
+    ("simplenn-norm", "simplenn:simplenn_norm", "batch norm at the default rate", "S1.38"),
+    ("simplenn-norm-rates", "simplenn:simplenn_norm_rates", "batch norm by learning rate", "S1.39-40"),
+    ("simplenn-swish", "simplenn:simplenn_swish", "Swish against ReLU", "S1.42"),
+    (
+        "simplenn-rectifiers",
+        "simplenn:simplenn_rectifiers",
+        "dead units: ReLU, leaky ReLU and ELU",
+        "S1.7, S4.6",
+    ),
+    ("simplenn-rate", "simplenn:simplenn_rate", "learning rates from 0.001 to 1", "S1.43-44"),
+    ("simplenn-l2", "simplenn:simplenn_l2", "L2 from 0 to 0.01", "S1.45, E1.4"),
+    ("simplenn-l1", "simplenn:simplenn_l1", "L1 against L2: sparsity", "S1.6, S1.46-47"),
+    ("simplenn-dropout", "simplenn:simplenn_dropout", "dropout by L-norm", "S1.4-5"),
+    (
+        "simplenn-techniques",
+        "simplenn:simplenn_techniques",
+        "techniques ranked by what is lost without each",
+        "S1.59",
+    ),
+    ("lenet5-init", "lenet5:lenet5_init", "initialisation, rate and decay as printed", "S4.9-12"),
+    (
+        "lenet5-init-factorial",
+        "lenet5:lenet5_init_factorial",
+        "initialisation by rate by decay",
+        "S4.9, E4.6",
+    ),
+    (
+        "lenet5-sets",
+        "lenet5:lenet5_sets",
+        "LeNet-5 on the three sets, and what it confuses",
+        "S4.14-17, S4.20-22",
+    ),
+    ("lenet5-noise", "lenet5:lenet5_noise", "label noise by activation", "S4.27-28, E4.7"),
+)

@@ -114,13 +114,18 @@ def command_line() -> str:
 
 def run(config: RunConfig, place: Place, watch: Watch = unwatched) -> Run:
     """Train a configuration in the directory its identity names."""
+    return in_directory(*located(config, place), place, watch)
+
+
+def located(config: RunConfig, place: Place) -> tuple[RunConfig, Data, Path]:
+    """The resolved configuration, its data, and the directory of its run, which need not be there."""
     catalogued(config)
     pick(config.compute.device)
     config = config.model_copy(update={"recipe": weights.pinned(config.recipe)})
     data = load_config(config.data, data_dir=place.data_dir, cache_dir=place.cache_dir)
     resolved = resolve(config, data)
     name = f"{resolved.model.name}-{resolved.data.kind}-{configs.identity(resolved, data.hash)}"
-    return _in_directory(resolved, data, place.root / name / f"seed-{resolved.seed}", place, watch)
+    return resolved, data, place.root / name / f"seed-{resolved.seed}"
 
 
 def catalogued(config: RunConfig) -> None:
@@ -188,10 +193,10 @@ def resume(
     )
     place = _place(root, data_dir, cache_dir, allow_different)
     data = load_config(config.data, data_dir=place.data_dir, cache_dir=place.cache_dir)
-    return _in_directory(config, data, found.root, place, watch)
+    return in_directory(config, data, found.root, place, watch)
 
 
-def _in_directory(config: RunConfig, data: Data, root: Path, place: Place, watch: Watch) -> Run:
+def in_directory(config: RunConfig, data: Data, root: Path, place: Place, watch: Watch) -> Run:
     """Do what is left to do in one run's directory."""
     job = Job(config, data, RunPaths(root), place, threads_for(config, data))
     with ExitStack() as stack:

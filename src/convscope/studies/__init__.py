@@ -1,0 +1,1 @@
+"""Arms x seeds on shared seeds: designed, planned, run, and judged."""

@@ -1,0 +1,276 @@
+"""How is a study carried out, and carried on after whatever stopped it?
+
+    lock -> read the journal -> is what is there comparable? -> choose learning rates -> make what is missing
+
+The journal decides what is missing.  A driver that was killed is simply
+started again: runs that ended have their line, and a run that was under way
+continues from its checkpoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import fmean
+
+from convscope.compute import environment
+from convscope.compute.device import pick
+from convscope.compute.environment import comparable
+from convscope.core import files
+from convscope.core.errors import UsageError
+from convscope.train.prepare import Place
+from convscope.train.run import catalogued, located
+
+from . import measures
+from .design import FIRST_TRIAL_SEED, Arm, Study
+from .executors import Executor, serial
+from .journal import Journal, Line
+from .task import Task, key_of
+
+Watch = Callable[[Task, float | Line], None]
+"""Called with a task and the share of its steps that are made, and with its line when it has ended."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One arm and seed, and what came of it."""
+
+    arm: str
+    seed: int
+    line: Line | None
+    """None: not run yet."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One value of an arm's budget, and how it did."""
+
+    arm: str
+    changes: Mapping[str, object]
+    mean: float | None
+    """Of the measure over the trial seeds; None if a run of them failed or is missing."""
+    chosen: bool
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A study and the lines of its runs, as far as they are there."""
+
+    study: Study
+    cells: tuple[Cell, ...]
+    """Arms in order, seeds in order within each."""
+    trials: tuple[Trial, ...] = ()
+    mixed: tuple[str, ...] = ()
+    """In what the pooled runs differ, if that was allowed."""
+
+    def lines(self, arm: str) -> list[Line]:
+        """The lines of an arm, by seed."""
+        return [cell.line for cell in self.cells if cell.arm == arm and cell.line]
+
+    def values(self, arm: str, measure: str) -> dict[int, float]:
+        """Seed -> value, of the runs that finished with one."""
+        found = {
+            cell.seed: cell.line.numbers.get(measure) for cell in self.cells if cell.arm == arm and cell.line
+        }
+        return {seed: value for seed, value in found.items() if value is not None}
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every run has ended, well or not."""
+        return all(cell.line for cell in self.cells)
+
+
+def unwatched(task: Task, news: float | Line) -> None:
+    """Nobody looks."""
+
+
+def conduct(
+    study: Study,
+    folder: Path,
+    place: Place,
+    *,
+    executor: Executor = serial,
+    threads: int = 1,
+    allow_mixed: bool = False,
+    watch: Watch = unwatched,
+) -> Outcome:
+    """Make every run of a study that is not in the journal yet.
+
+    Args:
+        study: arms and seeds.
+        folder: of the journal, which several studies may share.
+        place: where runs and data are.
+        executor: of executors.py.
+        threads: CPU threads of every run; results depend on them, so they are the study's, not the executor's.
+        allow_mixed: pool runs made with other code, versions, machines, data or precision, and say so.
+        watch: called with news of every run.
+
+    Raises:
+        RunBusy: another study is being run in this folder.
+        UsageError: the journal holds runs that must not be pooled with those to come.
+        ConfigError: an arm cannot be configured; before anything runs.
+    """
+    with files.held(folder):
+        journal = Journal(folder)
+        maker = _Maker(study, journal, replace(place, allow_different=allow_mixed), threads, executor, watch)
+        maker.check_all(allow_mixed)
+        maker.make(maker.trials())
+        study, trials = chosen(study, journal, threads)
+        maker.make(maker.tasks(study))
+    return collect(study, journal, trials, threads, allow_mixed)
+
+
+def recorded(study: Study, folder: Path, *, threads: int = 1, allow_mixed: bool = False) -> Outcome:
+    """What the journal tells, without running anything; needs neither data nor runs."""
+    journal = Journal(folder)
+    study, trials = chosen(study, journal, threads)
+    return collect(study, journal, trials, threads, allow_mixed)
+
+
+@dataclass(frozen=True)
+class _Maker:
+    """Makes the runs that a journal lacks."""
+
+    study: Study
+    journal: Journal
+    place: Place
+    threads: int
+    executor: Executor
+    watch: Watch
+
+    def tasks(self, study: Study) -> list[Task]:
+        """One per arm and seed, seed by seed: after every seed there is a whole table."""
+        return [
+            _task(study, arm, seed, self.threads, self.place)
+            for seed in range(study.seeds)
+            for arm in study.arms
+        ]
+
+    def trials(self) -> list[Task]:
+        """The runs that choose among each arm's tries."""
+        return [
+            _task(self.study, variant, seed, self.threads, self.place)
+            for arm in self.study.arms
+            for variant in variants(arm)
+            for seed in trial_seeds(self.study)
+        ]
+
+    def check_all(self, allow_mixed: bool) -> None:
+        """Look at every arm's names and options before the first run, and at what the journal holds."""
+        for arm in self.study.arms:
+            for variant in variants(arm) or [arm]:
+                catalogued(self.study.config(variant, 0, self.threads))
+        tasks = [*self.trials(), *self.tasks(self.study)]
+        known = [(task, line) for task in tasks if (line := self.found(task))]
+        if known and len(known) < len(tasks) and not allow_mixed:
+            self.refuse_mixed(known)
+
+    def refuse_mixed(self, known: Sequence[tuple[Task, Line]]) -> None:
+        """Raises: UsageError: what would be run now must not be pooled with what is there."""
+        here = environment.surroundings(self.threads, pick("auto"))
+        hashes = {task.arm: located(task.config, self.place)[1].hash for task, _ in known}
+        for task, line in known:
+            now = {**line.environment, **here, "data": hashes[task.arm]}
+            if line.environment and (sentences := comparable(line.environment, now)):
+                raise UsageError(refusal(self.study, self.journal, sentences))
+
+    def found(self, task: Task) -> Line | None:
+        """The task's line, unless the run is to be made."""
+        line = self.journal.find(task.key, task.measures)
+        return line if line and line.is_final else None
+
+    def make(self, tasks: Sequence[Task]) -> None:
+        """Make what is missing, and write each line as soon as it is there."""
+        missing = [task for task in tasks if self.found(task) is None]
+        for task, line in self.executor(missing, self.watch):
+            self.journal.append(line)
+            self.watch(task, line)
+
+
+def _task(study: Study, arm: Arm, seed: int, threads: int, place: Place) -> Task:
+    config = study.config(arm, seed, threads)
+    return Task(key_of(config), arm.name, seed, config, study.measures, place)
+
+
+def trial_seeds(study: Study) -> range:
+    """Of the runs that choose; none of them is a seed of the comparison."""
+    return range(FIRST_TRIAL_SEED, FIRST_TRIAL_SEED + study.trial_seeds)
+
+
+def variants(arm: Arm) -> list[Arm]:
+    """The arm with each of the changes it may try."""
+    return [replace(arm, changes={**arm.changes, **changes}, tries=()) for changes in arm.tries]
+
+
+def chosen(study: Study, journal: Journal, threads: int) -> tuple[Study, tuple[Trial, ...]]:
+    """The study with each arm at the best of its tries, as far as all of them have been made; and how all did.
+
+    Raises:
+        ConfigError: the measure has no better and worse.
+    """
+    arms, trials = [], []
+    for arm in study.arms:
+        means = [_mean(study, variant, journal, threads) for variant in variants(arm)]
+        known = [mean for mean in means if mean is not None]
+        pick_of = max if not arm.tries or measures.higher_is_better(study.measure) else min
+        best = means.index(pick_of(known)) if known else None
+        trials += [
+            Trial(arm.name, changes, mean, number == best)
+            for number, (changes, mean) in enumerate(zip(arm.tries, means, strict=True))
+        ]
+        taken = arm.tries[best] if best is not None else {}
+        arms.append(replace(arm, changes={**arm.changes, **taken}))
+    return replace(study, arms=tuple(arms)), tuple(trials)
+
+
+def _mean(study: Study, variant: Arm, journal: Journal, threads: int) -> float | None:
+    """Of the study's measure over the trial seeds; a value that diverges once is not chosen."""
+    values = []
+    for seed in trial_seeds(study):
+        line = journal.find(key_of(study.config(variant, seed, threads)), [study.measure])
+        value = line.numbers.get(study.measure) if line else None
+        if value is None:
+            return None
+        values.append(value)
+    return fmean(values)
+
+
+def collect(
+    study: Study, journal: Journal, trials: tuple[Trial, ...], threads: int, allow_mixed: bool
+) -> Outcome:
+    """The lines of all arms and seeds.
+
+    Raises:
+        UsageError: they must not be pooled.
+    """
+    cells = tuple(
+        Cell(arm.name, seed, journal.find(key_of(study.config(arm, seed, threads)), study.measures))
+        for arm in study.arms
+        for seed in range(study.seeds)
+    )
+    mixed = differences(cells)
+    if mixed and not allow_mixed:
+        raise UsageError(refusal(study, journal, mixed))
+    return Outcome(study, cells, trials, tuple(mixed))
+
+
+def differences(cells: Sequence[Cell]) -> list[str]:
+    """A sentence for each difference that forbids pooling; data and precision are compared within an arm."""
+    own = [(cell.arm, cell.line.environment) for cell in cells if cell.line and cell.line.environment]
+    firsts: dict[str, dict[str, object]] = {}
+    found: list[str] = []
+    for arm, there in own:
+        first = firsts.setdefault(arm, there)
+        shared = {**there, "data": own[0][1]["data"], "dtypes": own[0][1]["dtypes"]}
+        found += [*comparable(own[0][1], shared), *comparable(first, there)]
+    return list(dict.fromkeys(found))
+
+
+def refusal(study: Study, journal: Journal, sentences: Sequence[str]) -> str:
+    """Why runs are not pooled, and what to do."""
+    return (
+        f"Runs of study {study.name} in {journal.path} were made under other conditions. {' '.join(sentences)} "
+        f"They are not pooled. Begin another folder with --into, or pool them with --allow-mixed: the table then "
+        f"says so."
+    )

@@ -1,0 +1,88 @@
+"""What is known of runs that have ended, whatever became of their directories?
+
+One file for all studies of a folder; a line per run, appended and synced
+before the next begins, its last key a CRC-32 (core/records.py).  A line is
+enough to never repeat a run: measures, curve, confusion, and what bit-identity
+depends on.  Two studies that share a run share its line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from convscope.core import records
+from convscope.core.records import Record
+
+Status = Literal["finished", "diverged", "failed"]
+FILE = "journal.jsonl"
+
+
+@dataclass(frozen=True)
+class Line:
+    """One run."""
+
+    key: str
+    """The identity of the configuration without its data, and the seed: `0f3a91c2d4/3`."""
+    config: str
+    """In words, for people who read the file."""
+    status: Status
+    message: str = ""
+    """Why it did not finish."""
+    numbers: dict[str, float | None] = field(default_factory=dict)
+    """Measure -> value."""
+    curve: dict[str, list[float | None]] = field(default_factory=dict)
+    """`epoch`, `val_accuracy`, `val_loss`, `train_accuracy`, `train_loss`: one entry per validation."""
+    looks: list[Record] = field(default_factory=list)
+    """What attached diagnostics found while it learned."""
+    classes: list[str] = field(default_factory=list)
+    images: int = 0
+    """Validation images."""
+    confusion: list[list[int]] = field(default_factory=list)
+    """Validation images by true class (row) and predicted class, after the last step."""
+    environment: Record = field(default_factory=dict)
+    """What bit-identity depends on; empty if the run did not get that far."""
+    provenance: Record = field(default_factory=dict)
+    """Seconds, commit, device, when: decides nothing."""
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the run need not be tried again: what diverged diverges again, what failed may not."""
+        return self.status != "failed"
+
+
+class Journal:
+    """The lines of a folder, the newest of each run."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / FILE
+        self._lines: dict[str, Line] = {}
+        for record in records.read(self.path):
+            self._take(Line(**record))
+
+    def _take(self, line: Line) -> None:
+        before = self._lines.get(line.key)
+        if before and before.status == line.status == "finished":
+            # Another study asked for other measures of the same run.
+            line = Line(**{**vars(line), "numbers": {**before.numbers, **line.numbers}})
+        self._lines[line.key] = line
+
+    def append(self, line: Line) -> None:
+        """Add a line, durably."""
+        records.append(self.path, vars(line))
+        self._take(line)
+
+    def find(self, key: str, measures: Iterable[str] = ()) -> Line | None:
+        """The run's line, if it tells all these measures or why there are none."""
+        line = self._lines.get(key)
+        if line and line.status == "finished" and not set(measures) <= set(line.numbers):
+            return None
+        return line
+
+
+def decisive(environment: Record) -> Record:
+    """What of a run's environment.json decides the last bit: without measurements, paths and the configuration."""
+    kept = ("versions", "machine", "threads", "denormals", "dtypes", "data", "code")
+    return {key: environment[key] for key in kept if key in environment}

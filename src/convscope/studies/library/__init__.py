@@ -1,0 +1,1 @@
+"""The shipped studies: what the source documents printed, and the commands that measure it again."""

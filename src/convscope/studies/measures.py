@@ -1,0 +1,180 @@
+"""What can a study measure, and which direction is better?
+
+Of every run, from its validation images and its record:
+
+    final_accuracy   best_accuracy   mean_accuracy   final_loss   train_accuracy   gap   parameters   macs
+
+and any plain number of any diagnostic: `activations/dead` at the last step,
+`weights:threshold=0.01/total_small` with options, `smoothness/beta@max` over the looks
+that were taken while the run learned.  The test split is no measure.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from statistics import fmean
+from typing import Any
+
+from convscope.core import catalog, records
+from convscope.core import config as configs
+from convscope.core.errors import ConfigError, UnknownName
+from convscope.evaluate.runs import Run
+from convscope.evaluate.subject import Result
+
+HIGHER_IS_BETTER: dict[str, bool] = {
+    "final_accuracy": True,
+    "best_accuracy": True,
+    "mean_accuracy": True,
+    "final_loss": False,
+    "train_accuracy": True,
+    "gap": False,
+    "parameters": False,
+    "macs": False,
+}
+EXPLAINED = {
+    "final_accuracy": "accuracy on the validation images after the last step",
+    "best_accuracy": "the highest validation accuracy of any epoch, chosen on the images it is scored on",
+    "mean_accuracy": "validation accuracy averaged over the epochs: how fast it learned",
+    "final_loss": "cross-entropy on the validation images after the last step, nats per image",
+    "train_accuracy": "accuracy on training images, without augmentation, after the last step",
+    "gap": "train_accuracy minus final_accuracy",
+    "parameters": "numbers that the network learns",
+    "macs": "multiply-adds of one image",
+}
+OVER_TIME: dict[str, Callable[[Sequence[float]], float]] = {
+    "max": max,
+    "min": min,
+    "mean": fmean,
+    "last": lambda values: values[-1],
+}
+"""How the looks of a diagnostic during a run become one number."""
+Numbers = dict[str, float | None]
+
+
+def check(name: str) -> None:
+    """Whether there is such a measure.
+
+    Raises:
+        UnknownName: no such measure, diagnostic, number of it, or way to combine looks.
+        ConfigError: the test split was asked for.
+    """
+    if name in HIGHER_IS_BETTER:
+        return
+    if name.startswith("test"):
+        raise ConfigError(
+            f"{name!r} cannot be a measure: a study chooses, and whoever chooses must not see test images. Take "
+            f"final_accuracy; the test split is opened once, at the end, by `convscope test RUN`."
+        )
+    if "/" not in name:
+        known = [*HIGHER_IS_BETTER, *(f"{item}/..." for item in catalog.names("diagnostics"))]
+        raise UnknownName("measure", name, known)
+    choice, number, when = _parts(name)
+    choice.resolved("diagnostics")
+    if when and when not in OVER_TIME:
+        raise UnknownName("way to combine looks", when, OVER_TIME)
+    offered = _numbers_of(choice.name)
+    if offered and number not in offered:
+        raise UnknownName(f"number of the diagnostic {choice.name}", number, offered)
+
+
+def higher_is_better(name: str) -> bool:
+    """The direction of a measure.
+
+    Raises:
+        ConfigError: a diagnostic's number: more of it is neither better nor worse.
+    """
+    if name not in HIGHER_IS_BETTER:
+        raise ConfigError(
+            f"More of {name!r} is neither better nor worse, so nothing can be chosen by it. Choose by one of "
+            f"{', '.join(HIGHER_IS_BETTER)}."
+        )
+    return HIGHER_IS_BETTER[name]
+
+
+def is_share(name: str) -> bool:
+    """Whether it is shown in percent."""
+    return name.endswith("accuracy") or name == "gap" or name.endswith(("share", "total_small", "total_zero"))
+
+
+def label(name: str) -> str:
+    """For axes and heads of tables: `final accuracy`, `activations: dead`."""
+    return name.replace("/", ": ").replace("_", " ").replace("@", ", ")
+
+
+def looked(names: Sequence[str]) -> tuple[str, ...]:
+    """The diagnostics that must look during the run, for the measures over time among these."""
+    return tuple(dict.fromkeys(name.partition("/")[0] for name in names if "@" in name))
+
+
+def measured(run: Run, names: Sequence[str]) -> Numbers:
+    """These measures of a finished run, and all that cost nothing; None where one is not a finite number."""
+    found: Numbers = {}
+    results: dict[str, Result] = {}
+    for name in dict.fromkeys([*HIGHER_IS_BETTER, *names]):
+        if name in HIGHER_IS_BETTER:
+            value = _of_run(run, name)
+        elif "@" in name:
+            value = _over_time(run, name)
+        else:
+            value = _at_the_end(run, name, results)
+        found[name] = value if value is not None and math.isfinite(value) else None
+    return found
+
+
+def _of_run(run: Run, name: str) -> float | None:
+    result, history = run.result or {}, run.metrics
+    if name in ("parameters", "macs"):
+        from convscope.models.summary import summarise
+
+        card = run.card("last")
+        return float(getattr(summarise(card.network(), (card.channels, card.height, card.width)), name))
+    train = result["train_sample"]["correct"] / result["train_sample"]["images"]
+    if name == "train_accuracy":
+        return float(train)
+    if "final" not in result:  # nothing was held out
+        return None
+    final: Mapping[str, Any] = result["final"]
+    return float(
+        {
+            "final_accuracy": final["accuracy"],
+            "best_accuracy": max(record["val_accuracy"] for record in history),
+            "mean_accuracy": fmean(record["val_accuracy"] for record in history),
+            "final_loss": final["loss"],
+            "gap": train - final["accuracy"],
+        }[name]
+    )
+
+
+def _at_the_end(run: Run, name: str, results: dict[str, Result]) -> float | None:
+    from convscope.diagnostics import inspect
+
+    choice, number, _ = _parts(name)
+    if choice.spelled() not in results:
+        results[choice.spelled()] = inspect(run, choice.name, weights="last", **choice.options)
+    return results[choice.spelled()].scalars().get(number)
+
+
+def _over_time(run: Run, name: str) -> float | None:
+    choice, number, when = _parts(name)
+    looks = [look for look in records.read(run.paths.inspections) if look["diagnostic"] == choice.name]
+    values = [float(look[number]) for look in looks if number in look]
+    return float(OVER_TIME[when](values)) if values else None
+
+
+def _parts(name: str) -> tuple[configs.Choice, str, str]:
+    """`smoothness:steps=5/beta@max` -> (smoothness with its options, beta, max)."""
+    text, _, rest = name.partition("/")
+    number, _, when = rest.partition("@")
+    return configs.choice(text), number, when
+
+
+def _numbers_of(diagnostic: str) -> tuple[str, ...]:
+    """The plain numbers of a diagnostic's result; empty if only a result can tell."""
+    result = typing.get_type_hints(catalog.find("diagnostics", diagnostic).load())["return"]
+    if result.scalars is not Result.scalars:
+        return ()
+    hints = typing.get_type_hints(result)
+    return tuple(field.name for field in dataclasses.fields(result) if hints[field.name] in (int, float))

@@ -1,0 +1,141 @@
+"""How does one run of a study become one line of its journal?
+
+`perform` is what every executor calls, in this process, another or on
+another machine.  Whatever happens to the run, it gives a line: a run that
+diverged or failed is a row of the table, never a gap.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from convscope.core import config as configs
+from convscope.core import records
+from convscope.core.config import RunConfig
+from convscope.core.errors import ConvscopeError, Diverged, Interrupted, RunBusy
+from convscope.core.records import Record
+from convscope.evaluate.runs import Run
+from convscope.train import run as training
+from convscope.train.events import Event, Prepared, Progressed
+from convscope.train.prepare import Place
+
+from . import journal, measures
+from .journal import Line
+
+CURVES = ("epoch", "val_accuracy", "val_loss", "train_accuracy", "train_loss")
+BUSY_S = 30.0
+"""How long to wait for a run that another process holds: a worker whose driver was killed lets go at once."""
+
+Report = Callable[[float], None]
+"""Called with the share of the run's steps that are made."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One run to be made."""
+
+    key: str
+    arm: str
+    seed: int
+    config: RunConfig
+    measures: tuple[str, ...]
+    place: Place
+
+
+def key_of(config: RunConfig) -> str:
+    """Names a run whatever its data turn out to be: their hash is compared, as versions are."""
+    return f"{configs.identity(configs.spelled_out(config), config.data.source)}/{config.seed}"
+
+
+def perform(task: Task, report: Report) -> Line:
+    """Train, or find trained, measure, and say what came of it.
+
+    Raises:
+        Interrupted: a signal came; the checkpoint is written.
+    """
+
+    def watch(event: Event) -> None:
+        match event:
+            case Prepared():
+                report(event.start / event.total)
+            case Progressed():
+                report(event.step / event.total)
+
+    try:
+        config, data, root = training.located(task.config, task.place)
+        run = Run(root)
+        with suppress(Diverged):  # its record says so
+            _patiently(lambda: training.in_directory(config, data, root, task.place, watch))
+        result, environment = run.result or {}, run.environment
+        line = Line(
+            key=task.key,
+            config=in_words(task),
+            status=result["status"],
+            message=result.get("message", ""),
+            environment=journal.decisive(environment),
+            provenance=_provenance(environment, result),
+        )
+        return line if line.status == "diverged" else _with_numbers(line, run, task.measures)
+    except Interrupted:
+        raise
+    except ConvscopeError as error:
+        return failed(task, str(error))
+    # Whatever a library raises inside one run must not end the other runs; the type names it in the table.
+    except Exception as error:  # noqa: BLE001
+        return failed(task, f"{type(error).__name__}: {error}")
+
+
+def failed(task: Task, message: str) -> Line:
+    """The line of a run that came to no end."""
+    return Line(task.key, in_words(task), "failed", " ".join(message.split()))
+
+
+def in_words(task: Task) -> str:
+    """For people who read the journal."""
+    config = task.config
+    return f"{config.model} on {config.data.source}, {task.arm}, seed {task.seed}"
+
+
+def _with_numbers(line: Line, run: Run, names: Sequence[str]) -> Line:
+    """The line with all that the record and the diagnostics tell."""
+    history, result = run.metrics, run.result or {}
+    final = result.get("final", {})
+    return replace(
+        line,
+        numbers=measures.measured(run, names),
+        curve={name: [record.get(name) for record in history] for name in CURVES},
+        looks=[look for look in records.read(run.paths.inspections) if look.pop("seconds") is not None],
+        classes=list(final.get("classes", [])),
+        images=final.get("images", 0),
+        confusion=final.get("confusion", {}).get("counts", []),
+    )
+
+
+def _provenance(environment: Record, result: Record) -> Record:
+    """Where a line comes from and what it cost: it decides nothing."""
+    machine = environment["machine"]
+    return {
+        "seconds": result.get("seconds"),
+        "steps": result.get("steps", result.get("step")),
+        "commit": environment["commit"],
+        "device": machine["device"],
+        "processor": machine["processor"],
+        "threads": environment["threads"],
+        "ended": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _patiently(train: Callable[[], Run]) -> Run:
+    """Wait for a run that another process holds, for a while."""
+    deadline = time.monotonic() + BUSY_S
+    while True:
+        try:
+            return train()
+        except RunBusy:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(0.1)
