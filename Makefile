@@ -1,6 +1,6 @@
 # make demo        trains LeNet-5 on real handwritten digits and prints what it reached
 # make test        every check, without a network or data; with CONVSCOPE_DATA also on real images
-# make test-all    the whole of every row of the fault matrix too
+# make test-all    the whole of every row of the fault matrix too, and a Ray cluster of two nodes
 # make kill-storm  50 times `kill -9` at random moments: every continued run is bit-identical
 # make clean       removes .venv and caches; never runs/
 #
@@ -29,6 +29,10 @@ help:
 	@.ci/set-up "[dev]"
 	@touch .venv/demo.stamp $@
 
+.venv/all.stamp: $(PROJECT)
+	@.ci/set-up "[dev,ray]"
+	@touch .venv/demo.stamp .venv/test.stamp $@
+
 demo: .venv/demo.stamp
 	@.venv/bin/convscope train
 
@@ -40,7 +44,7 @@ checks: .venv/test.stamp
 test: checks
 	@$(PYTEST) -m "not slow"
 
-test-all: checks
+test-all: .venv/all.stamp checks
 	@$(PYTEST)
 
 kill-storm: .venv/test.stamp

@@ -55,6 +55,9 @@ ELSEWHERE = {
     "images": "tests/evaluate/test_sealed.py, tests/data/test_splits.py",
     "entries": "tests/contracts/test_catalog.py compares every line with the code",
     "subject": "tests/contracts/test_diagnostics.py, tests/train/test_inspecting.py",
+    **dict.fromkeys(
+        ("resnet20", "depthwise", "lenet5", "double_descent"), "studies; tests/contracts/test_studies.py"
+    ),
     "style": "every test of tests/plots draws with it",
 }
 

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from .models import build
     from .models.fold import fold
     from .models.grow import grow
+    from .studies import run_study
+    from .studies.design import study
     from .train.run import resume, train
 
 __version__ = "0.1.0"
@@ -51,6 +53,8 @@ _HOMES = {
     "predict": "evaluate.predicting",
     "register": "core.catalog",
     "resume": "train.run",
+    "run_study": "studies",
+    "study": "studies.design",
     "train": "train.run",
 }
 
@@ -73,6 +77,8 @@ __all__ = [
     "predict",
     "register",
     "resume",
+    "run_study",
+    "study",
     "train",
 ]
 

@@ -19,7 +19,7 @@ SOURCES = "cifar10, cifar100, digits, fashion-mnist, folder, mnist, npz, parquet
         (
             ["trian"],
             "No verb is called 'trian'. Did you mean 'train'? Known: audit, completion, doctor, ensemble, evaluate, "
-            "inspect, list, predict, resume, summary, test, train, verify.",
+            "inspect, list, predict, resume, study, summary, test, train, tune, verify.",
         ),
         (
             ["train", "resnet_20", "digits"],
@@ -104,7 +104,7 @@ SOURCES = "cifar10, cifar100, digits, fashion-mnist, folder, mnist, npz, parquet
         (
             ["list", "modles"],
             "No kind of thing is called 'modles'. Did you mean 'models'? Known: activations, augmentations, "
-            "diagnostics, inits, losses, models, noises, optimizers, schedules, sources, topics.",
+            "diagnostics, inits, losses, models, noises, optimizers, schedules, sources, studies, topics.",
         ),
         (
             ["completion", "csh"],

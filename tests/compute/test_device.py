@@ -128,8 +128,8 @@ def test_the_resident_set_grows_by_what_is_allocated() -> None:
     before = memory_report(torch.device("cpu"))
     held = torch.ones(64 * 2**20)  # 256 MiB, written
     after = memory_report(torch.device("cpu"))
-    # Some systems take other pages back meanwhile: up to 10 MiB were seen.
-    assert after.used - before.used == pytest.approx(held.nbytes, rel=0.1)
+    # Some systems take other pages back meanwhile: up to 42 MiB were seen where others worked too.
+    assert after.used - before.used == pytest.approx(held.nbytes, rel=0.25)
     assert before.total is not None and before.free is not None
     assert before.used < before.free < before.total
 

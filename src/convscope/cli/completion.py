@@ -89,8 +89,11 @@ def candidates(before: Sequence[str]) -> list[str]:
         return list(SCRIPTS)
     if verb == "verify":
         return [name for name in catalog.names("topics") if name not in rest]
+    if verb == "study" and not any(word.startswith("-") for word in rest):
+        return [name for name in catalog.names("studies") if name not in rest]
     names = [word for word in rest if not word.startswith("-")]
-    if verb in ("train", "summary") and len(names) == len(rest) and len(rest) < (2 if verb == "train" else 1):
+    wanted = {"train": 2, "tune": 2, "summary": 1}.get(verb, 0)  # names in front
+    if len(rest) < wanted and len(names) == len(rest):
         return catalog.names("models") if not rest else _sources()
     if verb == "audit" and not rest:
         return _sources()

@@ -18,6 +18,8 @@ from convscope.core.errors import ConvscopeError, UnknownName
 
 VERBS: Final = {
     "train": "train a network, or continue the same run where it stopped",
+    "study": "arms x seeds with intervals, paired tests and verdicts; --plan shows the cost first",
+    "tune": "search a better recipe on validation, then compare it with the default over fresh seeds",
     "resume": "continue a run in its directory",
     "evaluate": "score a run on its validation images",
     "test": "open the sealed test split, once, and score it",
@@ -43,6 +45,7 @@ examples:
   convscope train                                  LeNet-5 on 1,797 real digits, half a minute
   convscope train resnet20 cifar10 --seed 3        a network, a data set, a seed
   convscope train experiment.toml --epochs 40      a file, and what differs from it
+  convscope study simplenn-decay --plan            arms x seeds: first what it costs and can show
   convscope resume runs/resnet20-*/seed-3          after a crash or Ctrl-C
   convscope predict runs/resnet20-*/seed-3 photos/ -o predictions.csv
 

@@ -1,1 +1,107 @@
-"""Arms x seeds on shared seeds: designed, planned, run, and judged."""
+"""How are recipes compared?
+
+Arms x seeds on shared seeds: designed (design.py), planned (plan.py), run
+(conduct.py), judged (report.py) and written down (tables.py).  A study is one
+function, see `convscope.study`; `run_study` does all the rest of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from .design import Arm, Comparison, Confused, Published, Study, arm, equal, factorial, greater, less, study
+
+if TYPE_CHECKING:
+    from .report import Report
+
+__all__ = [
+    "Arm",
+    "Comparison",
+    "Confused",
+    "Published",
+    "Study",
+    "arm",
+    "equal",
+    "factorial",
+    "greater",
+    "less",
+    "run_study",
+    "study",
+]
+
+
+def run_study(
+    what: Study | Callable[[], Study] | str,
+    *,
+    seeds: int = 0,
+    executor: Literal["serial", "processes", "ray"] = "serial",
+    workers: int = 0,
+    address: str = "",
+    threads: int = 1,
+    root: str | Path = "runs",
+    into: str | Path | None = None,
+    data_dir: str | Path | None = None,
+    cache_dir: str | Path | None = None,
+    allow_mixed: bool = False,
+    watch: Callable[[Any, Any], None] | None = None,
+) -> Report:
+    """Run what is missing of a study, write its tables, and say what was found.
+
+    Args:
+        what: what a function decorated with `study` gives, that function, or a name of the catalog.
+        seeds: how many; 0 is the study's own number.
+        executor: `processes` is as fast as there are cores, and in a script needs the usual guard,
+            `if __name__ == "__main__":`, because each worker imports the script; `ray` takes a cluster.
+        workers: of `processes`; 0 is one per core.
+        address: of the Ray cluster; absent: one on this machine.
+        threads: CPU threads of every run, on which its result depends.
+        root: where runs are kept.
+        into: folder of the journal and the tables; absent: studies/ in the root.
+        data_dir: where named data sets are looked for first.
+        cache_dir: where decoded pixels and self-test results are kept.
+        allow_mixed: pool runs made under other conditions.
+        watch: called with each task and the share of its steps that is made, and with its line at its end.
+
+    Returns:
+        The report: arms with intervals, comparisons with verdicts, effects; the files are in `into`/NAME.
+
+    Raises:
+        UsageError: names, options, or runs that must not be pooled; before anything runs.
+        RunBusy: another study is being run in this folder.
+    """
+    from convscope.core import catalog
+    from convscope.train.prepare import Place
+    from convscope.train.run import command_line
+
+    from . import tables
+    from .conduct import conduct, unwatched
+    from .executors import executor as executor_of
+    from .report import report
+
+    if isinstance(what, str):
+        what = catalog.find("studies", what).load()
+    asked: Study = what() if callable(what) else what
+    if seeds:
+        asked = replace(asked, seeds=seeds)
+    folder = Path(into) if into else Path(root) / "studies"
+    place = Place(
+        Path(root),
+        Path(data_dir) if data_dir else None,
+        Path(cache_dir) if cache_dir else None,
+        command=command_line(),
+    )
+    outcome = conduct(
+        asked,
+        folder,
+        place,
+        executor=executor_of(executor, workers, address),
+        threads=threads,
+        allow_mixed=allow_mixed,
+        watch=watch or unwatched,
+    )
+    found = report(outcome)
+    tables.write(found, outcome, folder / asked.name, f"convscope.run_study({asked.name!r})")
+    return found

@@ -10,6 +10,7 @@ continues from its checkpoint.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
@@ -26,7 +27,7 @@ from . import measures
 from .design import FIRST_TRIAL_SEED, Arm, Study
 from .executors import Executor, serial
 from .journal import Journal, Line
-from .task import Task, key_of
+from .task import Task, key_of, users_own
 
 Watch = Callable[[Task, float | Line], None]
 """Called with a task and the share of its steps that are made, and with its line when it has ended."""
@@ -169,9 +170,12 @@ class _Maker:
     def refuse_mixed(self, known: Sequence[tuple[Task, Line]]) -> None:
         """Raises: UsageError: what would be run now must not be pooled with what is there."""
         here = environment.surroundings(self.threads, pick("auto"))
-        hashes = {task.arm: located(task.config, self.place)[1].hash for task, _ in known}
+        hashes: dict[str, str] = {}
         for task, line in known:
-            now = {**line.environment, **here, "data": hashes[task.arm]}
+            data = task.config.data.model_dump_json()
+            if data not in hashes:
+                hashes[data] = located(task.config, self.place)[1].hash
+            now = {**line.environment, **here, "data": hashes[data]}
             if line.environment and (sentences := comparable(line.environment, now)):
                 raise UsageError(refusal(self.study, self.journal, sentences))
 
@@ -181,16 +185,27 @@ class _Maker:
         return line if line and line.is_final else None
 
     def make(self, tasks: Sequence[Task]) -> None:
-        """Make what is missing, and write each line as soon as it is there."""
+        """Make what is missing, and write each line as soon as it is there.
+
+        Raises:
+            UsageError: a line must not be pooled with those before: its precision differs, or it was trained earlier.
+        """
         missing = [task for task in tasks if self.found(task) is None]
-        for task, line in self.executor(missing, self.watch):
-            self.journal.append(line)
-            self.watch(task, line)
+        # Closed whatever happens here, a full disk or a watch that raises: no worker is left.
+        with closing(self.executor(missing, self.watch)) as ended:
+            for task, line in ended:
+                self.journal.append(line)
+                self.watch(task, line)
+                if not self.place.allow_different:
+                    # By configuration, not by arm: the tries of one arm may differ in their data.
+                    cells = [Cell(own.key.partition("/")[0], own.seed, self.found(own)) for own in tasks]
+                    if mixed := differences(cells):
+                        raise UsageError(refusal(self.study, self.journal, mixed))
 
 
 def _task(study: Study, arm: Arm, seed: int, threads: int, place: Place) -> Task:
     config = study.config(arm, seed, threads)
-    return Task(key_of(config), arm.name, seed, config, study.measures, place)
+    return Task(key_of(config), arm.name, seed, config, study.measures, place, users_own())
 
 
 def trial_seeds(study: Study) -> range:
@@ -264,6 +279,7 @@ def differences(cells: Sequence[Cell]) -> list[str]:
         first = firsts.setdefault(arm, there)
         shared = {**there, "data": own[0][1]["data"], "dtypes": own[0][1]["dtypes"]}
         found += [*comparable(own[0][1], shared), *comparable(first, there)]
+        found += [f"A run was not continued as it was begun: {said}" for said in there.get("changes", ())]
     return list(dict.fromkeys(found))
 
 

@@ -22,11 +22,12 @@ an arm varies what it names and nothing else.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from functools import wraps
 from itertools import product
 from typing import Any, Literal
 
+from convscope.core import catalog
 from convscope.core import config as configs
 from convscope.core.config import DataConfig, Recipe, RunConfig
 from convscope.core.errors import ConfigError, UnknownName, nearest
@@ -66,7 +67,7 @@ class Arm:
 
     name: str
     changes: Mapping[str, Any] = field(default_factory=dict)
-    """What differs from the study: `lr`, `optimizer`, `model.norm`, `data.label_noise`, `data` ..."""
+    """What differs from the study: `lr`, `optimizer`, `model.norm`, `data.label_noise`; `model` and `data` whole."""
     published: Published | None = None
     confused: Confused | None = None
     levels: Mapping[str, str] = field(default_factory=dict)
@@ -143,17 +144,33 @@ class Study:
     """Why there are more than six comparisons."""
 
     def __post_init__(self) -> None:
-        _check(self)
+        from .review import review  # which asks what this module defines
+
+        review(self)
 
     def arm(self, name: str) -> Arm:
-        """The arm of this name."""
-        return next(arm for arm in self.arms if arm.name == name)
+        """The arm of this name.
+
+        Raises:
+            UnknownName: there is none.
+        """
+        for arm in self.arms:
+            if arm.name == name:
+                return arm
+        raise UnknownName(f"arm of study {self.name}", name, [arm.name for arm in self.arms])
 
     @property
     def measures(self) -> tuple[str, ...]:
         """All that is recorded: the study's own first."""
         named = (self.measure, *self.also, *(comparison.measure for comparison in self.comparisons))
         return tuple(dict.fromkeys(name for name in named if name))
+
+    @property
+    def looks(self) -> tuple[str, ...]:
+        """Diagnostics that look while each run learns: those of `inspect` and those of measures over time."""
+        asked = map(configs.choice, (*self.inspect, *measures.looked(self.measures)))
+        # A look is recorded under the diagnostic's name alone; review.py refuses one with two sets of options.
+        return tuple({choice.name: choice.spelled() for choice in asked}.values())
 
     @property
     def factors(self) -> dict[str, list[str]]:
@@ -172,46 +189,64 @@ class Study:
         Raises:
             ConfigError: a change names no field, or its value is not allowed.
         """
-        table = {part: dict(self.base.get(part, {})) for part in ("model", "data", "recipe")}
         where = f"study {self.name}, arm {arm.name!r}"
-        for key, value in arm.changes.items():
-            _change(table, key, value, where)
-        compute = {"threads": threads, "inspect": list(self.inspect), "inspect_every": self.inspect_every}
+        compute = {"threads": threads, "inspect": list(self.looks), "inspect_every": self.inspect_every}
+        table = changed(self.base, arm.changes, where)
         return configs.from_table({**table, "seed": seed, "compute": compute}, where)
 
     def with_base(self, changes: Mapping[str, Any]) -> Study:
         """The same study with other values for what all arms share, such as fewer epochs."""
-        table = {part: dict(self.base.get(part, {})) for part in ("model", "data", "recipe")}
-        for key, value in changes.items():
-            _change(table, key, value, f"study {self.name}")
-        return replace(self, base=table)
+        return replace(self, base=changed(self.base, changes, f"study {self.name}"))
 
 
-def _change(table: dict[str, dict[str, Any]], key: str, value: Any, where: str) -> None:
-    """`lr` and `recipe.lr`; `model` and `model.norm`; `data` and `data.label_noise`."""
-    part, dot, rest = key.partition(".")
-    if not dot and key in ("model", "data"):
-        table[key] = _as_table(key, value)
-    elif not dot and key in Recipe.model_fields:
-        table["recipe"][key] = value
-    elif dot and part in table and (part == "model" or rest in _FIELDS[part]):
-        table[part][rest] = value
-    else:
-        known = ["model", "data", *Recipe.model_fields, *(f"data.{name}" for name in DataConfig.model_fields)]
-        raise ConfigError(
-            f"{where}: {key!r} is nothing that an arm can change.{nearest(key, known)} It is a field of the recipe "
-            f"(`convscope list options`), model, model.OPTION, data, or data.FIELD."
-        )
+_PARTS = ("model", "data", "recipe")
+
+
+def changed(base: Mapping[str, Any], changes: Mapping[str, Any], where: str) -> dict[str, dict[str, Any]]:
+    """What all arms share, with an arm's changes: `lr` and `recipe.lr`; `model` and `model.norm`; `data` and `data.size`.
+
+    A part that is replaced as a whole comes first, wherever it stands: else it would undo a change of its option.
+    """
+    table = {part: dict(base.get(part, {})) for part in _PARTS}
+    for key, value in sorted(changes.items(), key=lambda item: item[0] not in _PARTS):
+        part, dot, rest = key.partition(".")
+        if key in ("model", "data"):
+            table[key] = as_table(key, value, where)
+        elif key in Recipe.model_fields:
+            table["recipe"][key] = value
+        elif dot and rest and (part == "model" or rest in _FIELDS.get(part, ())):
+            table[part][rest] = value
+        else:
+            raise ConfigError(
+                f"{where}: {key!r} is nothing that an arm can change.{_meant(key, table)} {_CHANGES}"
+            )
+    return table
 
 
 _FIELDS = {"data": DataConfig.model_fields, "recipe": Recipe.model_fields}
+_CHANGES = "It is a field of the recipe (`convscope list options`), model, model.OPTION, data, or data.FIELD."
 
 
-def _as_table(part: str, value: Any) -> dict[str, Any]:
+def _meant(key: str, table: Mapping[str, Mapping[str, Any]]) -> str:
+    """The nearest changes; above all the one that lacks its part: `norm` for `model.norm`."""
+    model = table["model"].get("name")
+    options = catalog.options(catalog.find("models", model)) if model in catalog.names("models") else {}
+    known = ["model", "data", *Recipe.model_fields]
+    known += [f"data.{name}" for name in DataConfig.model_fields] + [f"model.{name}" for name in options]
+    same = [name for name in known if name.partition(".")[2] == key.rpartition(".")[2]]
+    return f" Did you mean {same[0]!r}?" if same else nearest(key.removeprefix("recipe."), known)
+
+
+def as_table(part: str, value: Any, where: str) -> dict[str, Any]:
     """`simplenn:norm=batch` or a table -> a table with the options beside the name."""
+    key = "source" if part == "data" else "name"
+    if isinstance(value, Mapping) and isinstance(value.get(key), str):
+        return dict(value)
+    if not isinstance(value, str):
+        raise ConfigError(f"{where}: {part} cannot be {value!r}. Give a name, or a table with {key} = '...'.")
     if part == "data":
-        return {"source": value} if isinstance(value, str) else dict(value)
-    choice = configs.choice(value) if isinstance(value, str) else configs.Choice.model_validate(value)
+        return {"source": value}
+    choice = configs.choice(value)
     return {"name": choice.name, **choice.options}
 
 
@@ -234,8 +269,17 @@ def arm(
         tries: one key with the values to try, {"lr": [0.001, 0.01, 0.1]}: the one with the best mean on
             validation, over runs with seeds of their own, is then compared.
         more: changes whose key is a word: lr=0.05, optimizer="adam".
+
+    Raises:
+        ConfigError: several keys to try, or one without values.
     """
+    if len(tries or {}) > 1:
+        raise ConfigError(
+            f"arm {name!r} tries {' and '.join(tries or {})}; one key can be tried, such as the rate."
+        )
     candidates = [{key: value} for key, values in (tries or {}).items() for value in values]
+    if tries and not candidates:
+        raise ConfigError(f"arm {name!r} tries {next(iter(tries))}, but no value of it is given.")
     return Arm(name, {**(changes or {}), **more}, published, confused, tries=tuple(candidates))
 
 
@@ -248,13 +292,38 @@ def factorial(
     Args:
         factors: factor -> level -> changes: {"dropout": {"0": {}, "0.5": {"model.dropout": 0.5}}, "l2": ...}.
         published: levels, in the order of the factors -> the number printed for that arm.
+
+    Raises:
+        ConfigError: a factor with fewer than two levels, two that change the same, or a number for no arm.
     """
+    _refuse_factors(factors, published or {})
     for cell in product(*(levels.items() for levels in factors.values())):
         names = tuple(level for level, _ in cell)
         changes = {key: value for _, part in cell for key, value in part.items()}
         levels = dict(zip(factors, names, strict=True))
         name = ", ".join(f"{factor} {level}" for factor, level in levels.items())
         yield Arm(name, changes, (published or {}).get(names), levels=levels)
+
+
+def _refuse_factors(
+    factors: Mapping[str, Mapping[str, Mapping[str, Any]]], published: Mapping[tuple[str, ...], Published]
+) -> None:
+    changed: dict[str, str] = {}
+    for factor, levels in factors.items():
+        if len(levels) < 2:
+            raise ConfigError(
+                f"The factor {factor!r} has {len(levels)} level{'s' * (len(levels) != 1)}; an effect needs two."
+            )
+        for key in {key: None for level in levels.values() for key in level}:
+            if changed.setdefault(key, factor) != factor:
+                raise ConfigError(
+                    f"The factors {changed[key]!r} and {factor!r} both change {key}, so the one would undo the other. "
+                    f"Make one factor of them, with a level for each combination."
+                )
+    for cell in published.keys() - set(product(*factors.values())):
+        raise ConfigError(
+            f"A number is published for {cell}, which is no combination of levels of {', '.join(factors)}, in this order."
+        )
 
 
 def study(
@@ -287,18 +356,24 @@ def study(
     """
 
     def decorate(function: Callable[[], Iterable[Arm | Comparison]]) -> Callable[[], Study]:
+        own = name or function.__name__.replace("_", "-")
+        where = f"study {own}"
+        for key in options.keys() - OPTIONS:
+            raise ConfigError(
+                f"{where}: {key} is not known.{nearest(key, OPTIONS)} Known: {', '.join(OPTIONS)}."
+            )
+
         @wraps(function)
         def build() -> Study:
             base = {
-                "model": _as_table("model", model),
-                "data": _as_table("data", data),
+                "model": as_table("model", model, where),
+                "data": as_table("data", data, where),
                 "recipe": dict(recipe or {}),
             }
-            own = name or function.__name__.replace("_", "-")
             title = (function.__doc__ or own).strip().partition("\n")[0].rstrip(".")
             return made(
-                function(), name=own, title=title, question=question, expectation=expectation, base=base,
-                baseline=baseline, measure=measure, **options,
+                function(), name=own, question=question, expectation=expectation, base=base, baseline=baseline,
+                measure=measure, **{"title": title, **options},
             )  # fmt: skip
 
         build.__annotations__ = {"return": Study}
@@ -307,86 +382,31 @@ def study(
     return decorate
 
 
+OPTIONS = ("title", *(own.name for own in fields(Study) if own.default is not MISSING))
+"""What a study may say beside what it must."""
+
+
+def is_study(thing: object) -> bool:
+    """Whether it is a function that `study` decorated."""
+    return hasattr(thing, "__wrapped__") and getattr(thing, "__annotations__", {}).get("return") is Study
+
+
 def made(parts: Iterable[Arm | Comparison], **options: Any) -> Study:
-    """A study of what a function yielded or a file listed; without comparisons, each arm against the baseline."""
+    """A study of what a function yielded or a file listed; without comparisons, each arm against the baseline.
+
+    Raises:
+        ConfigError: something else was yielded, or the study must be refused (review.py).
+    """
+    where = f"study {options['name']}"
+    if not isinstance(parts, Iterable):
+        raise ConfigError(f"{where} gives {parts!r}; its function must yield arms and comparisons.")
     listed = tuple(parts)
+    for part in listed:
+        if not isinstance(part, Arm | Comparison):
+            raise ConfigError(f"{where} yields {part!r}, which is neither an arm nor a comparison.")
     arms = tuple(part for part in listed if isinstance(part, Arm))
     comparisons = tuple(part for part in listed if isinstance(part, Comparison))
     if not comparisons and not any(arm.levels for arm in arms):
         others = [arm.name for arm in arms if arm.name != options["baseline"]]
         comparisons = tuple(Comparison(name, "different", options["baseline"]) for name in others)
     return Study(arms=arms, comparisons=comparisons, **options)
-
-
-def _check(study: Study) -> None:
-    """Refuse what cannot be run or must not be concluded, before any data are read."""
-    where = f"study {study.name}"
-    names = [arm.name for arm in study.arms]
-    if len(names) < 2:
-        raise ConfigError(
-            f"{where} has {len(names)} arm{'s' * (len(names) != 1)}; a comparison needs at least two."
-        )
-    if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
-        raise ConfigError(f"{where}: two arms are called {twice[0]!r}. Give each its own name.")
-    for name in (study.baseline, *(name for c in study.comparisons for name in (c.arm, c.than))):
-        if name not in names:
-            raise UnknownName(f"arm of {where}", name, names)
-    for name in study.measures:
-        measures.check(name)
-    if study.seeds < 1:
-        raise ConfigError(
-            f"{where}: seeds cannot be {study.seeds}; at least 1 is needed, and 3 for a verdict."
-        )
-    for text, what in ((study.question, "question"), (study.expectation, "expectation")):
-        if not text.strip():
-            raise ConfigError(f"{where} has no {what}. Write it down before anything runs.")
-    _check_arms(study, where)
-    _check_comparisons(study, where)
-
-
-def _check_arms(study: Study, where: str) -> None:
-    seen: dict[str, str] = {}
-    budgets = {len(arm.tries) for arm in study.arms if arm.tries}
-    if len(budgets) > 1:
-        raise ConfigError(
-            f"{where}: the arms try {', '.join(map(str, sorted(budgets)))} values. A fair comparison gives each the "
-            f"same number of tries (S3.66)."
-        )
-    for arm in study.arms:
-        if arm.published and not arm.published.source.strip():
-            raise ConfigError(
-                f"{where}, arm {arm.name!r}: the published value {arm.published.value:g} has no source. Say where it "
-                f"was printed, e.g. Published({arm.published.value:g}, 'S1.43')."
-            )
-        spelled = configs.spelled_out(study.config(arm, 0))
-        same = f"{configs.identity(spelled, '')} {spelled.data.source} {arm.tries}"
-        if same in seen:
-            raise ConfigError(
-                f"{where}: the arms {seen[same]!r} and {arm.name!r} are the same run. Leave one of them out."
-            )
-        seen[same] = arm.name
-
-
-def _check_comparisons(study: Study, where: str) -> None:
-    said = [(c.arm, c.than, c.measure or study.measure) for c in study.comparisons]
-    for comparison, key in zip(study.comparisons, said, strict=True):
-        if comparison.arm == comparison.than:
-            raise ConfigError(f"{where}: {comparison.arm!r} is compared with itself.")
-        if said.count(key) > 1:
-            raise ConfigError(f"{where}: {comparison.arm!r} is compared with {comparison.than!r} twice.")
-        if comparison.form not in FORMS:
-            raise UnknownName(f"form of a comparison in {where}", comparison.form, FORMS)
-        if (comparison.form == "equal") != (comparison.within is not None):
-            raise ConfigError(
-                f"{where}: {comparison}: `within`, the largest difference that counts as none, belongs to the form "
-                f"equal, and to no other."
-            )
-        if comparison.by is not None and not comparison.source.strip():
-            raise ConfigError(
-                f"{where}: {comparison}: the published difference {comparison.by:g} has no source."
-            )
-    if len(said) > LARGEST_FAMILY and not study.why_many.strip():
-        raise ConfigError(
-            f"{where} makes {len(said)} comparisons, and each takes power from the others. Make at most "
-            f"{LARGEST_FAMILY}, or say why there are more: why_many = '...'."
-        )

@@ -16,19 +16,22 @@ import os
 import signal
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Protocol
 
 from convscope.compute.device import usable_cores
-from convscope.core.errors import ConfigError, Interrupted
+from convscope.core.errors import ConfigError, Interrupted, UnknownName
+from convscope.train import signals
 
 from .journal import Line
-from .task import Report, Task, failed, perform
+from .task import Ended, Report, Task, failed, perform
 
 NAMES = ("serial", "processes", "ray")
 HUNG_STEPS = 50
@@ -37,7 +40,10 @@ HUNG_FLOOR_S = 600.0
 """But not sooner: reading data, a validation and a diagnostic at the end report nothing while they last."""
 TRIES = 3
 """How often a run is begun whose worker hangs."""
-
+WAIT_S = 0.25
+"""How long the driver listens before it looks at signals and for workers that hang."""
+ENDING_S = 10.0
+"""How long a worker that was asked to stop may take for its checkpoint."""
 
 Progress = Callable[[Task, float], None]
 """Is told what share of a task's steps is made."""
@@ -46,14 +52,22 @@ Progress = Callable[[Task, float], None]
 class Executor(Protocol):
     """Makes runs."""
 
-    def __call__(self, tasks: Sequence[Task], progress: Progress) -> Iterator[tuple[Task, Line]]:
+    def __call__(self, tasks: Sequence[Task], progress: Progress) -> Ended:
         """Yield every task with its line, as soon as it has ended."""
 
 
-def serial(tasks: Sequence[Task], progress: Progress) -> Iterator[tuple[Task, Line]]:
-    """One after another, in this process: a crash of torch ends the study, which then goes on where it was."""
+def serial(tasks: Sequence[Task], progress: Progress) -> Ended:
+    """One after another, in this process: a crash of torch ends the study, which then goes on where it was.
+
+    Raises:
+        Interrupted: a signal came; the run under way has written its checkpoint.
+    """
     for task in tasks:
-        yield task, perform(task, partial(progress, task))
+        try:
+            line = perform(task, partial(progress, task))
+        except Interrupted as error:
+            raise stopped(error.exit_code - 128) from error
+        yield task, line
 
 
 @dataclass
@@ -63,25 +77,47 @@ class _Worker:
     process: SpawnProcess
     connection: Connection
     task: Task | None = None
-    heard: float = field(default_factory=time.monotonic)
-    """When it reported last."""
-    pause: float = 0.0
-    """The longest time between two reports of this run."""
+    heard: float = 0.0
+    """When it was given its run, or reported last."""
+    pause: float | None = None
+    """The longest time between two reports of this run; None before the first."""
 
     def give(self, task: Task) -> None:
         """Let it make this run."""
-        self.task, self.heard, self.pause = task, time.monotonic(), 0.0
-        self.connection.send(task)
+        self.task, self.heard, self.pause = task, time.monotonic(), None
+        with suppress(OSError):  # it has just died, which `listen` will find
+            self.connection.send(task)
 
-    def hear(self) -> None:
-        """Note that it is alive."""
+    def listen(self, progress: Progress) -> Line | None:
+        """Take a report; the line of its run if that has ended, or if the process has."""
+        assert self.task is not None
+        try:
+            message: Line | float = self.connection.recv()
+        except (EOFError, OSError):
+            return failed(self.task, self.end())
         now = time.monotonic()
-        self.pause = max(self.pause, now - self.heard)
+        # A process takes seconds to start, and data to be read: a pause is between two reports.
+        self.pause = 0.0 if self.pause is None else max(self.pause, now - self.heard)
         self.heard = now
+        if isinstance(message, Line):
+            return message
+        progress(self.task, message)
+        return None
 
     def is_hung(self, floor_s: float) -> bool:
         """Whether it has been silent for too long."""
-        return self.task is not None and time.monotonic() - self.heard > max(floor_s, HUNG_STEPS * self.pause)
+        limit = HUNG_FLOOR_S if self.pause is None else max(floor_s, HUNG_STEPS * self.pause)
+        return time.monotonic() - self.heard > limit
+
+    def end(self) -> str:
+        """Close its pipe, wait for its process, kill it if it does not end, and say how it ended."""
+        self.connection.close()
+        self.process.join(ENDING_S)
+        self.process.kill()
+        self.process.join()
+        code = self.process.exitcode
+        self.process.close()
+        return _how_it_ended(code)
 
 
 class Processes:
@@ -94,94 +130,116 @@ class Processes:
     def __init__(self, workers: int = 0, hung_floor_s: float = HUNG_FLOOR_S) -> None:
         self.count = workers or usable_cores()
         self.hung_floor_s = hung_floor_s
-        self.tries: dict[str, int] = {}
 
-    def __call__(self, tasks: Sequence[Task], progress: Progress) -> Iterator[tuple[Task, Line]]:
-        """See `Executor`."""
-        waiting = deque(tasks)
-        workers = [_begin() for _ in range(min(self.count, len(tasks)))]
-        try:
-            while waiting or any(worker.task for worker in workers):
-                for worker in workers:
-                    if waiting and worker.task is None:
-                        worker.give(waiting.popleft())
-                yield from self._listen(workers, waiting, progress)
-        finally:
-            _stop(workers)
+    def __call__(self, tasks: Sequence[Task], progress: Progress) -> Ended:
+        """See `Executor`.
 
-    def _listen(
-        self, workers: list[_Worker], waiting: deque[Task], progress: Progress
-    ) -> Iterator[tuple[Task, Line]]:
-        """Wait for reports for a second at most, and deal with each."""
-        ready = wait([worker.connection for worker in workers if worker.task], timeout=1.0)
-        for place, worker in enumerate(workers):
-            task = worker.task
-            if task is None:
-                continue
-            if worker.connection in ready:
-                try:
-                    message = worker.connection.recv()
-                except (EOFError, OSError):  # the process is gone
-                    workers[place] = _begin()
-                    yield task, failed(task, _how_it_ended(worker.process))
-                    continue
-                worker.hear()
-                if isinstance(message, Line):
-                    worker.task = None
-                    yield task, message
-                elif isinstance(message, Interrupted):
-                    raise message
-                else:
-                    progress(task, message)
-            elif worker.is_hung(self.hung_floor_s):
-                worker.process.kill()
-                workers[place] = _begin()
-                self.tries[task.key] = self.tries.get(task.key, 0) + 1
-                if self.tries[task.key] < TRIES:
-                    waiting.append(task)
-                else:
-                    yield task, failed(task, f"Its process hung {TRIES} times and was killed.")
+        Raises:
+            Interrupted: a signal came; the runs under way have written their checkpoints.
+        """
+        waiting, hung, workers = deque(tasks), Counter[str](), list[_Worker]()
+        with signals.noted() as request:
+            try:
+                while waiting or any(worker.task for worker in workers):
+                    _hand_out(waiting, workers, self.count)
+                    busy = [worker for worker in workers if worker.task]
+                    ready = wait([worker.connection for worker in busy], timeout=WAIT_S)
+                    if request.number:
+                        raise stopped(request.number)
+                    for worker in busy:
+                        task, line = worker.task, None
+                        if worker.connection in ready:
+                            line = worker.listen(progress)
+                        elif worker.is_hung(self.hung_floor_s):
+                            line = _killed(worker, waiting, hung)
+                        if worker.connection.closed:
+                            workers.remove(worker)
+                        if task and line:
+                            worker.task = None
+                            yield task, line
+            finally:
+                _stop(workers)
+
+
+def _hand_out(waiting: deque[Task], workers: list[_Worker], count: int) -> None:
+    """A run to every idle worker; where some are missing, processes begin."""
+    for worker in [worker for worker in workers if not (worker.task or worker.process.is_alive())]:
+        worker.end()
+        workers.remove(worker)
+    idle = sum(worker.task is None for worker in workers)
+    for _ in range(min(len(waiting) - idle, count - len(workers))):
+        workers.append(_begin())
+    for worker in workers:
+        if waiting and worker.task is None:
+            worker.give(waiting.popleft())
+
+
+def _killed(worker: _Worker, waiting: deque[Task], hung: Counter[str]) -> Line | None:
+    """Kill a worker that hangs; its run waits to be begun again, or that was the last time."""
+    assert worker.task is not None
+    worker.process.kill()
+    worker.end()
+    hung[worker.task.key] += 1
+    if hung[worker.task.key] == TRIES:
+        return failed(worker.task, f"Its process hung {TRIES} times and was killed.")
+    waiting.append(worker.task)
+    return None
 
 
 def _begin() -> _Worker:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_work, args=(theirs,), daemon=True)
-    process.start()
+    with _deaf():
+        process.start()
     theirs.close()
     return _Worker(process, ours)
 
 
-def _how_it_ended(process: SpawnProcess) -> str:
-    process.join(10)
-    code = process.exitcode
-    if code is not None and code < 0:
-        name = signal.Signals(-code).name
-        return f"Its process was ended by {name}." + (
-            " The system does that when memory is full." if name == "SIGKILL" else ""
-        )
-    return f"Its process ended with exit code {code}."
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Processes begun in here never hear of Ctrl-C, which reaches every process of the terminal.
+
+    The driver tells them to stop, and a second signal would end them before they have written a checkpoint.
+    """
+    if os.name == "nt":
+        yield
+        return
+    resource_tracker.ensure_running()  # the first process begins it, and unblocks SIGINT after that
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _how_it_ended(code: int | None) -> str:
+    assert code is not None  # it has been joined
+    if code >= 0:
+        return f"Its process ended with exit code {code}."
+    name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
+    why = " The system does that when memory is full." if name == "SIGKILL" else ""
+    return f"Its process was ended by {name}.{why}"
 
 
 def _stop(workers: Sequence[_Worker]) -> None:
     """End them: an idle one by closing its pipe; one that runs writes a checkpoint first."""
     for worker in workers:
-        if worker.task and worker.process.pid and worker.process.is_alive():
-            os.kill(worker.process.pid, signal.SIGTERM)
-        worker.connection.close()
+        if worker.task:
+            worker.process.terminate()
     for worker in workers:
-        worker.process.join(10)
-        worker.process.kill()
+        worker.end()
 
 
 def _work(connection: Connection) -> None:
     """A worker's life: take a task, report, give its line."""
-    # Ctrl-C reaches every process of the terminal; while a run lasts it notes the signal itself (train/signals.py).
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_die_with_the_driver, daemon=True).start()
 
     def report(share: float) -> None:
-        connection.send(share)
+        with suppress(
+            OSError
+        ):  # the driver has closed the pipe and asked to stop: the run does, at its next moment
+            connection.send(share)
 
     while True:
         try:
@@ -191,11 +249,11 @@ def _work(connection: Connection) -> None:
             return
 
 
-def _performed(task: Task, report: Report) -> Line | Interrupted:
+def _performed(task: Task, report: Report) -> Line:
     try:
         return perform(task, report)
-    except Interrupted as error:
-        return error
+    except Interrupted as error:  # if the driver asked for it, nobody reads this
+        return failed(task, str(error))
 
 
 def _die_with_the_driver() -> None:
@@ -204,6 +262,14 @@ def _die_with_the_driver() -> None:
     assert parent is not None  # this is a worker
     parent.join()
     os._exit(1)
+
+
+def stopped(number: int) -> Interrupted:
+    """What a study says that a signal of this number has stopped."""
+    return Interrupted(
+        "The study was stopped; runs that were under way have written a checkpoint. The same command goes on.",
+        number,
+    )
 
 
 def executor(name: str, workers: int = 0, address: str = "") -> Executor:
@@ -215,9 +281,12 @@ def executor(name: str, workers: int = 0, address: str = "") -> Executor:
         address: of the Ray cluster; absent: one on this machine, for as long as the study runs.
 
     Raises:
+        UnknownName: no such executor.
         ConfigError: an address for another executor.
         MissingExtra: Ray is not installed.
     """
+    if name not in NAMES:
+        raise UnknownName("executor", name, NAMES)
     if address and name != "ray":
         raise ConfigError(f"--address belongs to --executor ray, not to {name}.")
     if name == "ray":

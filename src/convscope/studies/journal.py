@@ -9,11 +9,13 @@ depends on.  Two studies that share a run share its line.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+from convscope.compute.environment import comparable
 from convscope.core import records
+from convscope.core.errors import DamagedFile
 from convscope.core.records import Record
 
 Status = Literal["finished", "diverged", "failed"]
@@ -54,20 +56,38 @@ class Line:
 
 
 class Journal:
-    """The lines of a folder, the newest of each run."""
+    """The lines of a folder, the newest of each run.
+
+    Raises:
+        DamagedFile: a line was changed, or written by a newer version.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / FILE
-        self._lines: dict[str, Line] = {}
-        for record in records.read(self.path):
-            self._take(Line(**record))
+        self._ended: dict[str, Line] = {}
+        """Final lines."""
+        self._failed: dict[str, Line] = {}
+        """The last failure of runs that have not succeeded since."""
+        for number, record in enumerate(records.read(self.path), 1):
+            try:
+                line = Line(**record)
+            except TypeError as error:
+                what = str(error).partition("() ")[2]
+                raise DamagedFile(
+                    f"{self.path}, line {number} is no run that this version knows: {what}."
+                ) from None
+            self._take(line)
 
     def _take(self, line: Line) -> None:
-        before = self._lines.get(line.key)
-        if before and before.status == line.status == "finished":
+        if not line.is_final:
+            self._failed[line.key] = line
+            return
+        before = self._ended.get(line.key)
+        if before and before.status == line.status and not comparable(before.environment, line.environment):
             # Another study asked for other measures of the same run.
-            line = Line(**{**vars(line), "numbers": {**before.numbers, **line.numbers}})
-        self._lines[line.key] = line
+            line = replace(line, numbers={**before.numbers, **line.numbers})
+        self._ended[line.key] = line
+        self._failed.pop(line.key, None)
 
     def append(self, line: Line) -> None:
         """Add a line, durably."""
@@ -76,13 +96,15 @@ class Journal:
 
     def find(self, key: str, measures: Iterable[str] = ()) -> Line | None:
         """The run's line, if it tells all these measures or why there are none."""
-        line = self._lines.get(key)
-        if line and line.status == "finished" and not set(measures) <= set(line.numbers):
-            return None
-        return line
+        line = self._ended.get(key)
+        if line and (line.status == "diverged" or set(measures) <= set(line.numbers)):
+            return line
+        return self._failed.get(key)
 
 
 def decisive(environment: Record) -> Record:
     """What of a run's environment.json decides the last bit: without measurements, paths and the configuration."""
     kept = ("versions", "machine", "threads", "denormals", "dtypes", "data", "code")
-    return {key: environment[key] for key in kept if key in environment}
+    found = {key: environment[key] for key in kept if key in environment}
+    # Of a run that was begun as these say, and continued otherwise because that was allowed.
+    return {**found, "changes": environment["changes"]} if environment.get("changes") else found

@@ -6,7 +6,7 @@ Of every run, from its validation images and its record:
 
 and any plain number of any diagnostic: `activations/dead` at the last step,
 `weights:threshold=0.01/total_small` with options, `smoothness/beta@max` over the looks
-that were taken while the run learned.  The test split is no measure.
+that are then taken while the run learns (max, min, mean or last).  The test split is no measure.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from __future__ import annotations
 import dataclasses
 import math
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from statistics import fmean
-from typing import Any
 
 from convscope.core import catalog, records
 from convscope.core import config as configs
 from convscope.core.errors import ConfigError, UnknownName
+from convscope.data import Data
 from convscope.evaluate.runs import Run
 from convscope.evaluate.subject import Result
 
@@ -73,7 +73,7 @@ def check(name: str) -> None:
         raise UnknownName("measure", name, known)
     choice, number, when = _parts(name)
     choice.resolved("diagnostics")
-    if when and when not in OVER_TIME:
+    if when is not None and when not in OVER_TIME:
         raise UnknownName("way to combine looks", when, OVER_TIME)
     offered = _numbers_of(choice.name)
     if offered and number not in offered:
@@ -95,7 +95,8 @@ def higher_is_better(name: str) -> bool:
 
 
 def is_share(name: str) -> bool:
-    """Whether it is shown in percent."""
+    """Whether it is a fraction, shown in percent."""
+    name = name.partition("@")[0]
     return name.endswith("accuracy") or name == "gap" or name.endswith(("share", "total_small", "total_zero"))
 
 
@@ -105,70 +106,83 @@ def label(name: str) -> str:
 
 
 def looked(names: Sequence[str]) -> tuple[str, ...]:
-    """The diagnostics that must look during the run, for the measures over time among these."""
-    return tuple(dict.fromkeys(name.partition("/")[0] for name in names if "@" in name))
+    """The diagnostics, with their options, that must look during the run for the measures over time among these."""
+    parts = [_parts(name) for name in names if "/" in name]
+    return tuple(dict.fromkeys(choice.spelled() for choice, _, when in parts if when is not None))
 
 
-def measured(run: Run, names: Sequence[str]) -> Numbers:
-    """These measures of a finished run, and all that cost nothing; None where one is not a finite number."""
-    found: Numbers = {}
+def measured(run: Run, names: Sequence[str], data: Data | None = None) -> Numbers:
+    """These measures of a finished run, and all that cost nothing; None where one is not a finite number.
+
+    Args:
+        run: finished, not diverged.
+        names: further measures.
+        data: what it was trained on, if that is loaded already; absent: it is found again where data usually are.
+
+    Raises:
+        UnknownName: a diagnostic whose numbers depend on the network has no such number for this one.
+    """
+    found = _of_run(run)
     results: dict[str, Result] = {}
-    for name in dict.fromkeys([*HIGHER_IS_BETTER, *names]):
-        if name in HIGHER_IS_BETTER:
-            value = _of_run(run, name)
-        elif "@" in name:
-            value = _over_time(run, name)
-        else:
-            value = _at_the_end(run, name, results)
-        found[name] = value if value is not None and math.isfinite(value) else None
+    for name in names:
+        if name not in found:
+            is_over_time = _parts(name)[2] is not None
+            found[name] = _over_time(run, name) if is_over_time else _at_the_end(run, name, data, results)
+    return {
+        name: float(value) if value is not None and math.isfinite(value) else None
+        for name, value in found.items()
+    }
+
+
+def _of_run(run: Run) -> Numbers:
+    """All of `HIGHER_IS_BETTER`; None for what needs validation images where nothing was held out."""
+    from convscope.models.summary import summarise
+
+    result, card = run.result or {}, run.card("last")
+    summary = summarise(card.network(), (card.channels, card.height, card.width))
+    train = result["train_sample"]["correct"] / result["train_sample"]["images"]
+    found: Numbers = dict.fromkeys(HIGHER_IS_BETTER)
+    found |= {"train_accuracy": train, "parameters": summary.parameters, "macs": summary.macs}
+    if final := result.get("final"):
+        accuracies = [record["val_accuracy"] for record in run.metrics]
+        found |= {
+            "final_accuracy": final["accuracy"],
+            "best_accuracy": max(accuracies),
+            "mean_accuracy": fmean(accuracies),
+            "final_loss": final["loss"],
+            "gap": train - final["accuracy"],
+        }
     return found
 
 
-def _of_run(run: Run, name: str) -> float | None:
-    result, history = run.result or {}, run.metrics
-    if name in ("parameters", "macs"):
-        from convscope.models.summary import summarise
-
-        card = run.card("last")
-        return float(getattr(summarise(card.network(), (card.channels, card.height, card.width)), name))
-    train = result["train_sample"]["correct"] / result["train_sample"]["images"]
-    if name == "train_accuracy":
-        return float(train)
-    if "final" not in result:  # nothing was held out
-        return None
-    final: Mapping[str, Any] = result["final"]
-    return float(
-        {
-            "final_accuracy": final["accuracy"],
-            "best_accuracy": max(record["val_accuracy"] for record in history),
-            "mean_accuracy": fmean(record["val_accuracy"] for record in history),
-            "final_loss": final["loss"],
-            "gap": train - final["accuracy"],
-        }[name]
-    )
-
-
-def _at_the_end(run: Run, name: str, results: dict[str, Result]) -> float | None:
+def _at_the_end(run: Run, name: str, data: Data | None, results: dict[str, Result]) -> float | None:
     from convscope.diagnostics import inspect
 
     choice, number, _ = _parts(name)
-    if choice.spelled() not in results:
-        results[choice.spelled()] = inspect(run, choice.name, weights="last", **choice.options)
-    return results[choice.spelled()].scalars().get(number)
+    key = choice.spelled()
+    if key not in results:
+        results[key] = inspect(run, choice.name, data=data, weights="last", **choice.options)
+    scalars = results[key].scalars()
+    if number not in scalars and not _numbers_of(choice.name):
+        raise UnknownName(f"number of the diagnostic {choice.name}", number, scalars)
+    return scalars.get(number)
 
 
 def _over_time(run: Run, name: str) -> float | None:
+    """One number of all looks; None where one of them is not a number, for which no order tells the largest."""
     choice, number, when = _parts(name)
     looks = [look for look in records.read(run.paths.inspections) if look["diagnostic"] == choice.name]
     values = [float(look[number]) for look in looks if number in look]
-    return float(OVER_TIME[when](values)) if values else None
+    if when is None or not values or (when != "last" and any(map(math.isnan, values))):
+        return None
+    return float(OVER_TIME[when](values))
 
 
-def _parts(name: str) -> tuple[configs.Choice, str, str]:
-    """`smoothness:steps=5/beta@max` -> (smoothness with its options, beta, max)."""
-    text, _, rest = name.partition("/")
-    number, _, when = rest.partition("@")
-    return configs.choice(text), number, when
+def _parts(name: str) -> tuple[configs.Choice, str, str | None]:
+    """`smoothness:batches=5/beta@max` -> (smoothness with its options, beta, max); without @, None at the end."""
+    text, _, rest = name.rpartition("/")
+    number, at, when = rest.partition("@")
+    return configs.choice(text), number, when if at else None
 
 
 def _numbers_of(diagnostic: str) -> tuple[str, ...]:

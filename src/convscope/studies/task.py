@@ -7,17 +7,21 @@ diverged or failed is a row of the table, never a gap.
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 
+from convscope.core import catalog, records
 from convscope.core import config as configs
-from convscope.core import records
+from convscope.core.catalog import Item
 from convscope.core.config import RunConfig
 from convscope.core.errors import ConvscopeError, Diverged, Interrupted, RunBusy
 from convscope.core.records import Record
+from convscope.data import Data
 from convscope.evaluate.runs import Run
 from convscope.train import run as training
 from convscope.train.events import Event, Prepared, Progressed
@@ -44,11 +48,21 @@ class Task:
     config: RunConfig
     measures: tuple[str, ...]
     place: Place
+    own: tuple[Item, ...] = ()
+    """What the user has registered: another process does not know it."""
+
+
+Ended = Generator[tuple[Task, Line], None, None]
+"""Tasks with their lines, as they end; closing it stops what runs."""
 
 
 def key_of(config: RunConfig) -> str:
-    """Names a run whatever its data turn out to be: their hash is compared, as versions are."""
-    return f"{configs.identity(configs.spelled_out(config), config.data.source)}/{config.seed}"
+    """Names a run whatever its data and weights turn out to be: the data's hash is compared, as versions are.
+
+    The identity of a run leaves the places of both out, since there their hashes are in it.
+    """
+    places = " ".join(filter(None, (config.data.source, config.recipe.weights)))
+    return f"{configs.identity(configs.spelled_out(config), places)}/{config.seed}"
 
 
 def perform(task: Task, report: Report) -> Line:
@@ -66,6 +80,7 @@ def perform(task: Task, report: Report) -> Line:
                 report(event.step / event.total)
 
     try:
+        _register(task.own)
         config, data, root = training.located(task.config, task.place)
         run = Run(root)
         with suppress(Diverged):  # its record says so
@@ -79,7 +94,7 @@ def perform(task: Task, report: Report) -> Line:
             environment=journal.decisive(environment),
             provenance=_provenance(environment, result),
         )
-        return line if line.status == "diverged" else _with_numbers(line, run, task.measures)
+        return line if line.status == "diverged" else _with_numbers(line, run, data, task.measures)
     except Interrupted:
         raise
     except ConvscopeError as error:
@@ -87,6 +102,21 @@ def perform(task: Task, report: Report) -> Line:
     # Whatever a library raises inside one run must not end the other runs; the type names it in the table.
     except Exception as error:  # noqa: BLE001
         return failed(task, f"{type(error).__name__}: {error}")
+
+
+def users_own() -> tuple[Item, ...]:
+    """Everything in the catalog that is not convscope's."""
+    every = (item for kind in catalog.kinds() for item in catalog.items(kind))
+    return tuple(item for item in every if not item.target.startswith("convscope."))
+
+
+def _register(items: Sequence[Item]) -> None:
+    """Make a user's models and other things known in a process that has not imported them."""
+    for item in items:
+        if item.name not in catalog.names(item.kind):
+            if str(Path.cwd()) not in sys.path:  # as `--import` does: the working directory counts
+                sys.path.append(str(Path.cwd()))
+            catalog.register(item)
 
 
 def failed(task: Task, message: str) -> Line:
@@ -100,13 +130,13 @@ def in_words(task: Task) -> str:
     return f"{config.model} on {config.data.source}, {task.arm}, seed {task.seed}"
 
 
-def _with_numbers(line: Line, run: Run, names: Sequence[str]) -> Line:
+def _with_numbers(line: Line, run: Run, data: Data, names: Sequence[str]) -> Line:
     """The line with all that the record and the diagnostics tell."""
     history, result = run.metrics, run.result or {}
     final = result.get("final", {})
     return replace(
         line,
-        numbers=measures.measured(run, names),
+        numbers=measures.measured(run, names, data),
         curve={name: [record.get(name) for record in history] for name in CURVES},
         looks=[look for look in records.read(run.paths.inspections) if look.pop("seconds") is not None],
         classes=list(final.get("classes", [])),

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from convscope.studies.design import Arm, Comparison, Published, arm, equal, factorial, greater, less, study
+from ..design import Arm, Comparison, Published, arm, equal, factorial, greater, less, study
 
 _PLAIN = {
     "epochs": 30, "batch_size": 128, "lr": 0.01, "optimizer": "sgd:momentum=0.9", "schedule": "constant",

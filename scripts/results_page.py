@@ -1,0 +1,238 @@
+"""Write results/README.md: what the source documents printed beside what was measured here, with verdicts.
+
+    convscope study NAME --into results/studies      as often as it takes
+    python scripts/results_page.py            tables and figures of complete studies, and the page, from the journal
+    python scripts/results_page.py --plan     first time a few steps of every study that is not complete; minutes
+
+Studies that are not complete stand there with their planned cost (results/studies/planned.csv).
+"""
+
+import csv
+import io
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from convscope import plots
+from convscope.cli.show import duration
+from convscope.core import catalog, files
+from convscope.plots.study import figures
+from convscope.studies import measures, tables
+from convscope.studies.conduct import Outcome, recorded
+from convscope.studies.design import Study
+from convscope.studies.plan import plan
+from convscope.studies.report import ComparisonRow, Report, level, report, unit
+from convscope.studies.tables import Table, of
+from convscope.train.prepare import Place
+
+RESULTS = Path(__file__).parent.parent / "results"
+STUDIES = RESULTS / "studies"
+PLANNED = STUDIES / "planned.csv"
+WORKERS = 2
+MARKS = {"supported": "**supported**", "contradicted": "**contradicted**", "not distinguishable": "open"}
+
+HEAD = """\
+# Published beside measured
+
+Every number here was measured by a command, on shared seeds, with an interval; every verdict follows a rule that was
+written down before (`docs/statistics.md`). The published numbers were printed by others, mostly from one run.
+Accuracies are of validation images that no training step saw; no test split was opened.
+
+- **supported**, **contradicted**: the paired difference over seeds is significant at 5 % after Holm's correction within
+  its study, with the claimed sign or the other. *open*: not distinguishable with so many seeds; in brackets about how
+  many would be needed.
+- Each line is one command: `convscope study NAME`. Its page (`studies/NAME/study.md`) has every arm, figures, the exact
+  test and what was expected beforehand; `studies/journal.jsonl` holds every run, `provenance.csv` its seconds, commit
+  and device.
+"""
+
+
+def studies() -> list[Study]:
+    """All of the catalog, in its order."""
+    return [item.load()() for item in catalog.items("studies")]
+
+
+def found(study: Study) -> tuple[Outcome, Report]:
+    """What the journal tells of a study."""
+    outcome = recorded(study, STUDIES, allow_mixed=True)
+    return outcome, report(outcome)
+
+
+def page() -> str:
+    """The whole page."""
+    known = [(study, *found(study)) for study in studies()]
+    measured = [(study, outcome, told) for study, outcome, told in known if told.is_complete]
+    rows = [row for study, _, told in measured for row in claims(study, told)]
+    verdicts = Counter(row.judgement.verdict for _, _, told in measured for row in told.comparisons)
+    counted = ", ".join(f"{count} {word}" for word, count in sorted(verdicts.items()))
+    parts = [
+        HEAD.rstrip(),
+        "## Claims",
+        f"{len(rows)} claims of {len(measured)} studies: {counted}.",
+        *_table(("source", "claim", "published", "measured", "seeds", "verdict", "study"), rows),
+        "## Printed numbers",
+        "The published number is one run unless the source says more; the interval is that of the mean over seeds.",
+        *_table(("source", "arm", "published", "measured", "95 % interval", "seeds", "study"), list(numbers(measured))),
+        "## What is confused",
+        *_table(("source", "published, truth first", "measured: images over all seeds", "arm"), list(confused(measured))),
+        "## Not measured",
+        "Shipped with their cost on two cores of this machine, if nothing else runs; one command each, to be stopped and "
+        "carried on at any time.",
+        *_table(("study", "what", "source", "runs left", "time"), list(missing(known))),
+        "## Where this was measured",
+        *origin(measured),
+        "Other measurements: [foundation](foundation.md), [recipes](recipes.md), [networks](zoo.md), "
+        "[VGG-A and batch norm](vgg_norm.md), [gallery](gallery/README.md).",
+    ]  # fmt: skip
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return ["\n".join(Table(tuple(head), tuple(map(tuple, rows))).markdown())] if rows else ["None yet."]
+
+
+def claims(study: Study, told: Report) -> Iterator[tuple[str, ...]]:
+    """A line per comparison."""
+    for row in told.comparisons:
+        said = unit(row.measure)
+        yield (
+            row.comparison.source,
+            f"{row.comparison}{of(row, told)}",
+            "" if row.comparison.by is None else said(row.comparison.by),
+            difference(row),
+            str(row.paired.n if row.paired else 0),
+            MARKS.get(row.judgement.verdict, row.judgement.verdict) + needed(row),
+            link(study),
+        )
+
+
+def difference(row: ComparisonRow) -> str:
+    """`+2.31 points [+1.90, +2.72]`."""
+    said = unit(row.measure)
+    if row.paired is None:
+        return row.judgement.sentence
+    if row.paired.low is None or row.paired.high is None:
+        return said(row.paired.mean)
+    low, high = (said(end).partition(" ")[0] for end in (row.paired.low, row.paired.high))
+    return f"{said(row.paired.mean)} [{low}, {high}]"
+
+
+def needed(row: ComparisonRow) -> str:
+    """` (about 40 seeds)`, where a verdict is open."""
+    sentence = row.judgement.sentence
+    if row.judgement.verdict != "not distinguishable":
+        return ""
+    return f" ({sentence.partition('(')[2].partition(' would')[0]})"
+
+
+def link(study: Study) -> str:
+    """To the page of a study."""
+    return f"[{study.name}](studies/{study.name}/study.md)"
+
+
+def numbers(measured: Sequence[tuple[Study, Outcome, Report]]) -> Iterator[tuple[str, ...]]:
+    """A line per arm for which a number was printed."""
+    for study, _, told in measured:
+        shown = level(study.measure)
+        for row in told.arms:
+            if not row.arm.published:
+                continue
+            summary = row.summary
+            interval = (
+                f"[{shown(summary.low)}, {shown(summary.high)}]"
+                if summary and summary.low and summary.high
+                else ""
+            )
+            yield (
+                row.arm.published.source,
+                f"{row.arm.name}, {measures.label(study.measure)}",
+                shown(row.arm.published.value),
+                shown(summary.mean) if summary else row.runs,
+                interval,
+                row.runs,
+                link(study),
+            )
+
+
+def confused(measured: Sequence[tuple[Study, Outcome, Report]]) -> Iterator[tuple[str, ...]]:
+    """A line per arm whose confusions were printed."""
+    for _, _, told in measured:
+        for row in told.pairs:
+            if row.published:
+                ours = ", ".join(
+                    f"{pair} ({images}; in {seeds} of {row.seeds})" for pair, images, seeds in row.pairs
+                )
+                yield row.published.source, ", ".join(row.published.pairs), ours, row.arm
+
+
+def missing(known: Sequence[tuple[Study, Outcome, Report]]) -> Iterator[tuple[str, ...]]:
+    """A line per study with runs left."""
+    planned = (
+        {row["study"]: row for row in csv.DictReader(io.StringIO(PLANNED.read_text()))}
+        if PLANNED.exists()
+        else {}
+    )
+    for study, _, told in known:
+        if told.is_complete:
+            continue
+        left = sum(row.missing for row in told.arms)
+        item = catalog.find("studies", study.name)
+        # Trials of a budget are runs too: as planned, unless some of the study has been made since.
+        plan_row = planned.get(study.name)
+        time = duration(float(plan_row["seconds"])) if plan_row else "not timed"
+        yield study.name, item.line, item.source, str(plan_row["runs"] if plan_row else left), time
+
+
+def origin(measured: Sequence[tuple[Study, Outcome, Report]]) -> Iterator[str]:
+    """Machines, commits and hours behind the page."""
+    lines = {cell.line.key: cell.line for _, outcome, _ in measured for cell in outcome.cells if cell.line}
+    where = Counter(
+        (line.provenance.get("processor", ""), line.provenance.get("threads")) for line in lines.values()
+    )
+    commits = sorted({str(line.provenance.get("commit", ""))[:10] for line in lines.values()} - {""})
+    hours = sum(line.provenance.get("seconds") or 0 for line in lines.values()) / 3600
+    for (processor, threads), count in where.most_common():
+        yield f"{count} runs on {processor}, {threads} thread each."
+    yield (
+        f"{hours:.1f} hours of one core in all; commits {', '.join(commits)}. The machine did other work beside, so "
+        f"seconds are upper bounds."
+    )
+
+
+def time_what_is_missing() -> None:
+    """Plan every study that is not complete, and keep what that says."""
+    rows = [("study", "runs", "seconds")]
+    for study in studies():
+        if not found(study)[1].is_complete:
+            told = plan(study, STUDIES, Place(Path("runs")), workers=WORKERS)
+            rows.append((study.name, str(told.runs), f"{told.seconds:.0f}"))
+            print(f"{study.name}: {told.runs} runs, {duration(told.seconds)}")
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    files.write(PLANNED, text.getvalue().encode())
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write the page."""
+    if "--plan" in arguments:
+        time_what_is_missing()
+    for study in studies():
+        outcome, told = found(study)
+        if told.is_complete:
+            drawn = figures(told, outcome)
+            for name, figure in drawn.items():
+                plots.save(figure, STUDIES / study.name / f"{name}.png")
+            tables.write(
+                told,
+                outcome,
+                STUDIES / study.name,
+                f"convscope study {study.name}",
+                [f"{name}.png" for name in drawn],
+            )
+    files.write(RESULTS / "README.md", page().encode())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

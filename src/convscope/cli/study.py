@@ -1,0 +1,311 @@
+"""`convscope study`: arms x seeds, with intervals and verdicts."""
+
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import tyro
+from pydantic import BaseModel, ConfigDict, Field
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+
+from convscope.core import catalog, spelling
+from convscope.core.errors import ConfigError, ConvscopeError
+
+from . import parse
+
+if TYPE_CHECKING:
+    from convscope.studies.conduct import Outcome
+    from convscope.studies.design import Study
+    from convscope.studies.journal import Line
+    from convscope.studies.plan import Plan
+    from convscope.studies.report import Report
+    from convscope.studies.task import Task
+
+DESCRIPTION = """\
+Train every arm of a study with every seed, and say what the differences are worth: means with intervals beside the
+published numbers, paired differences on shared seeds, p-values after Holm, and a verdict in words.
+
+examples:
+  convscope list studies
+  convscope study simplenn-decay --plan                 runs, hours on this machine, and what can be seen
+  convscope study simplenn-decay                        the same command again carries on where it stopped
+  convscope study simplenn-decay --set epochs=2 --seeds 3         a quick look
+  convscope study mine.toml another.py:function
+  convscope study lenet5-noise --executor ray --address 10.0.0.1:6379
+  convscope study simplenn-decay --into results/studies --show    from the journal alone
+
+A run that has ended is never made again: its line in the journal is enough. Tables, figures and a page are written
+into a folder of the study's name beside the journal. Validation only: a study never opens a test split.\
+"""
+
+
+class Flags(BaseModel):
+    """What `study` understands."""
+
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+    studies: tyro.conf.Positional[list[str]] = []
+    """Names of `convscope list studies`, or files: NAME.toml, NAME.py, NAME.py:function."""
+    plan: bool = False
+    """Only say what it would take and what it could show."""
+    show: bool = False
+    """Only what the journal holds: nothing is run, and no data are needed."""
+    seeds: int | None = Field(None, ge=1)
+    """How many seeds, from 0; absent: the study's own number."""
+    set: tuple[str, ...] = ()
+    """KEY=VALUE for all arms, e.g. epochs=2 or model.width=8; the published scale is then left."""
+    executor: Literal["serial", "processes", "ray"] = "processes"
+    """One after another, a process per core, or a Ray cluster (extra `ray`)."""
+    workers: int = Field(0, ge=0)
+    """Of `processes`; 0 is one per core."""
+    address: str = ""
+    """Of the Ray cluster; absent: one on this machine for as long as the study runs."""
+    threads: int = Field(1, ge=1)
+    """CPU threads of every run. Results depend on it, so it is the same for all runs of a study."""
+    root: Path = Path("runs")
+    """Where runs are kept."""
+    into: Path | None = None
+    """Folder of the journal and the results; absent: studies/ in the root."""
+    data_dir: Path | None = None
+    """Where named data sets are looked for first; then $CONVSCOPE_DATA and the user cache."""
+    cache_dir: Path | None = None
+    """Where decoded pixels and self-test results are kept."""
+    allow_mixed: bool = False
+    """Pool runs made with other code, versions, machines or data; the tables say so."""
+    format: Literal["png", "svg", "pdf", "none"] = "png"
+    """Of the figures; none: only numbers."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Plan, or run and report.
+
+    Raises:
+        ConvscopeError: some runs failed; the others are reported all the same.
+    """
+    words = parse.take_apart(arguments)
+    flags = parse.parse(Flags, None, [*words.names, *words.flags], "convscope study", DESCRIPTION)
+    if not flags.studies:
+        raise ConfigError(f"Which study? Name one or more, or a file: {', '.join(catalog.names('studies'))}.")
+    chosen = [study for text in flags.studies for study in _studies(text, flags)]
+    failed = 0
+    for study in chosen:
+        if flags.plan:
+            print(_planned(study, flags))
+        else:
+            failed += _reported(study, flags)
+    if failed:
+        raise ConvscopeError(f"{failed} runs failed, as the tables say. The same command tries them again.")
+    return 0
+
+
+def _studies(text: str, flags: Flags) -> "list[Study]":
+    """What a word names, with the flags applied."""
+    found = _named(text)
+    if flags.seeds:
+        found = [replace(study, seeds=flags.seeds) for study in found]
+    if flags.set:
+        found = [_changed(study, flags.set) for study in found]
+    return found
+
+
+def _named(text: str) -> "list[Study]":
+    """The studies of a file, or one of the catalog."""
+    path, _, function = text.partition(":")
+    if not path.endswith((".toml", ".py")):
+        return [catalog.call("studies", text, {})]
+    from convscope.studies.file import read
+
+    return read(Path(path), function)
+
+
+def _changed(study: "Study", pairs: Sequence[str]) -> "Study":
+    changes: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise ConfigError(f"--set takes KEY=VALUE, e.g. --set epochs=2, not {pair!r}.")
+        changes[key] = spelling.plain(value)
+    name = f"{study.name}@{','.join(pairs)}".replace("/", "_")
+    return replace(study.with_base(changes), name=name, title=f"{study.title}, with {', '.join(pairs)}")
+
+
+def _place(flags: Flags) -> Any:
+    from convscope.train.prepare import Place
+    from convscope.train.run import command_line
+
+    return Place(flags.root, flags.data_dir, flags.cache_dir, command=command_line())
+
+
+def _planned(study: "Study", flags: Flags) -> str:
+    from convscope.compute.device import usable_cores
+    from convscope.studies.plan import plan
+
+    workers = {"serial": 1, "processes": flags.workers or usable_cores()}.get(flags.executor, 1)
+    found = plan(study, _into(flags), _place(flags), workers=workers, threads=flags.threads)
+    return plan_text(study, found)
+
+
+def plan_text(study: "Study", found: "Plan") -> str:
+    """What a study takes and can show, in words."""
+    from convscope.studies.report import unit
+    from convscope.studies.tables import Table
+
+    from .show import duration
+
+    rows = tuple(
+        (
+            arm.arm,
+            str(arm.runs),
+            duration(arm.seconds),
+            "steps timed now" if arm.timed else "runs in the journal",
+        )
+        for arm in found.arms
+    )
+    said = unit(study.measure)
+    lines = [
+        f"{study.name}: {study.title}",
+        f"Question: {study.question}",
+        f"Expected: {study.expectation}",
+        "",
+        *Table(("arm", "runs to make", "each", "known from"), rows).text(),
+        "",
+        f"{found.runs} runs on {found.workers} worker{'s' * (found.workers != 1)}: about {duration(found.seconds)}, "
+        f"if nothing else runs.",
+    ]
+    if found.detectable is None:
+        lines.append("One seed: no interval and no verdict; 3 seeds are the least.")
+    else:
+        lines.append(
+            f"{found.seeds} seeds show a difference of {said(found.detectable).lstrip('+')} with 80 % power at the 5 % "
+            f"level, if differences deviate by {said(found.sd).lstrip('+')} ({found.sd_from})"
+            f"{'; with 2 seeds there is no verdict' if found.seeds < 3 else ''}."
+        )
+    return "\n".join(lines)
+
+
+def _into(flags: Flags) -> Path:
+    return flags.into or flags.root / "studies"
+
+
+def _reported(study: "Study", flags: Flags) -> int:
+    """Run what is missing, write and print; how many runs failed."""
+    from convscope.studies.conduct import conduct, recorded
+    from convscope.studies.executors import executor
+    from convscope.studies.report import report
+
+    folder = _into(flags)
+    options: dict[str, Any] = {"threads": flags.threads, "allow_mixed": flags.allow_mixed}
+    if flags.show:
+        outcome = recorded(study, folder, **options)
+    else:
+        chosen = executor(flags.executor, flags.workers, flags.address)
+        display = Display(study)
+        try:
+            outcome = conduct(study, folder, _place(flags), executor=chosen, watch=display, **options)
+        finally:
+            display.close()
+    found = report(outcome)
+    print(report_text(found))
+    _write(found, outcome, folder / study.name, flags)
+    return sum(row.failed for row in found.arms)
+
+
+def _write(found: "Report", outcome: "Outcome", folder: Path, flags: Flags) -> None:
+    """Tables, page and figures, into the study's folder."""
+    from convscope.studies import tables
+
+    drawn: dict[str, Any] = {}
+    if flags.format != "none" and any(row.summary for row in found.arms):
+        from convscope import plots
+        from convscope.plots.study import figures
+
+        drawn = figures(found, outcome)
+        for name, figure in drawn.items():
+            plots.save(figure, folder / f"{name}.{flags.format}")
+    seeds = f" --seeds {flags.seeds}" if flags.seeds else ""
+    changes = f" --set {' '.join(flags.set)}" if flags.set else ""
+    command = f"convscope study {found.study.name.partition('@')[0]}{seeds}{changes}"
+    tables.write(found, outcome, folder, command, [f"{name}.{flags.format}" for name in drawn])
+    print(f"\nin {folder}: table.csv, runs.csv, provenance.csv, study.json, study.md", end="")
+    print("".join(f", {name}.{flags.format}" for name in drawn))
+
+
+def report_text(found: "Report") -> str:
+    """What a study found, for a terminal."""
+    from convscope.studies import tables
+
+    study = found.study
+    parts = [
+        [f"{study.name}: {study.title}", f"Question: {study.question}", f"Expected: {study.expectation}"],
+        tables.arms(found).text(),
+        [f"{row.comparison}{tables.of(row, found)}: {tables.judged(row)}" for row in found.comparisons],
+        tables.effects(found).text() if found.effects else [],
+        tables.pairs(found).text() if found.pairs else [],
+        tables.notes(found),
+    ]
+    return "\n\n".join("\n".join(part) for part in parts if part)
+
+
+class Display:
+    """Watches a study on stderr: a bar in a terminal, and a line for every run that has ended."""
+
+    def __init__(self, study: "Study") -> None:
+        self.study = study
+        self.console = Console(file=sys.stderr, highlight=False)
+        self._shares: dict[str, float] = {}
+        self._began = time.monotonic()
+        self._bar: Progress | None = None
+        self._job: Any = None
+
+    def __call__(self, task: "Task", news: "float | Line") -> None:
+        """Show news of a run."""
+        if isinstance(news, float | int):
+            self._shares.setdefault(task.key, news)
+            self._shares[task.key] = news
+            self._advance(task)
+        else:
+            self._shares[task.key] = 1.0
+            self._say(run_line(self.study, task, news))
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self._bar:
+            self._bar.stop()
+
+    def _advance(self, task: "Task") -> None:
+        if not self.console.is_terminal:
+            return
+        if self._bar is None:
+            columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[text]}"))
+            self._bar = Progress(*columns, console=self.console, transient=True)
+            total = len(self.study.arms) * self.study.seeds
+            self._job = self._bar.add_task(self.study.name, total=total, text="")
+            self._bar.start()
+        running = sum(share < 1 for share in self._shares.values())
+        self._bar.update(
+            self._job,
+            completed=sum(self._shares.values()),
+            text=f"{running} running; {task.arm}, seed {task.seed}",
+        )
+
+    def _say(self, text: str) -> None:
+        if self._bar:
+            self._bar.console.print(text)
+        else:
+            print(text, file=sys.stderr, flush=True)
+
+
+def run_line(study: "Study", task: "Task", line: "Line") -> str:
+    """A run that has ended, in a line."""
+    from convscope.studies.report import level
+
+    from .show import duration
+
+    value = line.numbers.get(study.measure)
+    said = level(study.measure)(value) if value is not None else f"{line.status}: {line.message}"
+    took = line.provenance.get("seconds")
+    return f"{task.arm}, seed {task.seed}: {said}{f'  ({duration(took)})' if took else ''}"

@@ -1,0 +1,152 @@
+"""What will a study cost on this machine, and what can it show?
+
+Steps and validations of each kind of run are timed on real batches before
+anything is trained; runs that the journal already holds are neither repeated
+nor counted.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from convscope.compute import fences
+from convscope.compute.device import pick
+from convscope.core.config import RunConfig, as_table
+from convscope.evaluate.predict import logits
+from convscope.train.preflight import preflight
+from convscope.train.prepare import Place, build_session
+from convscope.train.run import located
+
+from . import stats
+from .conduct import Outcome, recorded, trial_seeds, variants
+from .design import Arm, Study
+from .journal import Journal, Line
+from .task import key_of
+
+TIMED_IMAGES = 1_000
+"""Validation images that are scored to time a validation."""
+_FREE = {"lr", "weight_decay", "decay", "schedule", "warmup", "label_noise"}
+"""Settings that no step takes longer for; arms that differ in these alone are timed once."""
+
+
+@dataclass(frozen=True)
+class ArmPlan:
+    """What is to be done for one arm."""
+
+    arm: str
+    runs: int
+    """Not made yet, those that choose among its tries included."""
+    seconds: float
+    """Of one run, on one worker, with nothing else on its core."""
+    timed: bool
+    """Measured just now; else the mean of the runs of this arm that are in the journal."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a study costs and can show."""
+
+    arms: tuple[ArmPlan, ...]
+    workers: int
+    seeds: int
+    sd: float
+    """Standard deviation of a difference between two arms on one seed."""
+    sd_from: str
+    """Where that number comes from."""
+    detectable: float | None
+    """The difference that so many seeds show with 80 % power; None below 2 seeds."""
+
+    @property
+    def runs(self) -> int:
+        """All that is to be made."""
+        return sum(arm.runs for arm in self.arms)
+
+    @property
+    def seconds(self) -> float:
+        """Until the last run has ended, with every worker busy."""
+        work = sum(arm.runs * arm.seconds for arm in self.arms)
+        longest = max((arm.seconds for arm in self.arms if arm.runs), default=0.0)
+        return max(work / self.workers, longest)
+
+
+def plan(study: Study, folder: Path, place: Place, *, workers: int = 1, threads: int = 1) -> Plan:
+    """Time what is not known yet; nothing is trained or written.
+
+    Raises:
+        DataMissing, ConfigError: what would stop the study.
+    """
+    journal = Journal(folder)
+    timed: dict[str, float] = {}
+    arms = tuple(_arm_plan(study, arm, journal, place, threads, timed) for arm in study.arms)
+    outcome = recorded(study, folder, threads=threads, allow_mixed=True)
+    sd, sd_from = spread(outcome)
+    detectable = stats.detectable(study.seeds, sd) if study.seeds > 1 else None
+    return Plan(arms, workers, study.seeds, sd, sd_from, detectable)
+
+
+def _arm_plan(
+    study: Study, arm: Arm, journal: Journal, place: Place, threads: int, timed: dict[str, float]
+) -> ArmPlan:
+    own = [study.config(arm, seed, threads) for seed in range(study.seeds)]
+    trials = [study.config(one, seed, threads) for one in variants(arm) for seed in trial_seeds(study)]
+    lines = [journal.find(key_of(config), study.measures) for config in (*own, *trials)]
+    missing = sum(line is None or not line.is_final for line in lines)
+    known = [seconds for line in lines if line and (seconds := _seconds(line))]
+    if known or not missing:
+        return ArmPlan(arm.name, missing, sum(known) / len(known) if known else 0.0, timed=False)
+    kind = cost_key((*trials, *own)[0])
+    if kind not in timed:
+        timed[kind] = time_of_a_run((*trials, *own)[0], place)
+    return ArmPlan(arm.name, missing, timed[kind], timed=True)
+
+
+def _seconds(line: Line) -> float | None:
+    return line.provenance.get("seconds") if line.status == "finished" else None
+
+
+def cost_key(config: RunConfig) -> str:
+    """The same for runs that take the same time."""
+    table: dict[str, Any] = as_table(config)
+    for part in ("data", "recipe"):
+        table[part] = {key: value for key, value in table[part].items() if key not in _FREE}
+    table["recipe"]["optimizer"] = config.recipe.optimizer.name
+    return repr({key: table[key] for key in ("model", "data", "recipe")})
+
+
+def time_of_a_run(config: RunConfig, place: Place) -> float:
+    """Seconds of a whole run, from a few steps and one validation on real images."""
+    resolved, data, _ = located(config, place)
+    with fences.training_state(config.compute.threads):
+        session, placement, card = build_session(resolved, data, pick(config.compute.device))
+        steps = preflight(session, placement, "", len(data.classes)).remaining_s
+        shown = data.val.subset(torch.arange(min(TIMED_IMAGES, len(data.val))))
+        began = time.perf_counter()
+        if len(shown):
+            logits(session.shown, shown, card.normalise)
+        one = (time.perf_counter() - began) * len(data.val) / max(1, len(shown))
+    every = config.recipe.validation_steps(session.batches.per_epoch)
+    return steps + one * math.ceil(session.total / every)
+
+
+def spread(outcome: Outcome) -> tuple[float, str]:
+    """The standard deviation of a difference, from the runs that are there, else as the study assumes."""
+    study = outcome.study
+    found: list[tuple[int, float]] = []
+    for comparison in study.comparisons:
+        measure = comparison.measure or study.measure
+        ours, theirs = outcome.values(comparison.arm, measure), outcome.values(comparison.than, measure)
+        seeds = sorted(ours.keys() & theirs.keys())
+        if measure == study.measure and len(seeds) >= 3:
+            sd = stats.summary([ours[seed] - theirs[seed] for seed in seeds]).sd
+            found.append((len(seeds) - 1, sd or 0.0))
+    if not found:
+        return study.sd, "assumed by the study"
+    freedom = sum(degrees for degrees, _ in found)
+    pooled = math.sqrt(sum(degrees * sd**2 for degrees, sd in found) / freedom)
+    return pooled, f"pooled over the {len(found)} comparisons that have at least 3 seeds"

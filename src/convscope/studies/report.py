@@ -1,0 +1,280 @@
+"""What did a study find?
+
+From the lines of the journal: each arm's mean with its interval beside the
+published number, each comparison with its paired difference and a verdict,
+the effects of a factorial, what is confused, and what the runs cost.  Pure
+functions; tables.py writes them down, plots/study.py draws them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from . import measures, stats, verdict
+from .conduct import Outcome, Trial
+from .design import Arm, Comparison, Confused, Study
+from .journal import Line
+from .stats import Effect, Paired, Summary
+from .verdict import Judgement
+
+TOP_PAIRS = 3
+"""Pairs of confused classes that are named, as in S4.20-22."""
+
+
+@dataclass(frozen=True)
+class ArmRow:
+    """One arm over its seeds."""
+
+    arm: Arm
+    summary: Summary | None
+    """Of the study's measure; None if no run finished."""
+    also: dict[str, Summary]
+    """Further measures."""
+    diverged: int
+    failed: int
+    missing: int
+    """Runs that have not been made yet."""
+    seconds: float | None
+    """Mean training time of a run, as recorded, wherever it ran."""
+
+    @property
+    def runs(self) -> str:
+        """`5`, `4 of 5: 1 diverged`."""
+        finished = self.summary.n if self.summary else 0
+        lost = [
+            f"{count} {what}"
+            for count, what in (
+                (self.diverged, "diverged"),
+                (self.failed, "failed"),
+                (self.missing, "not run"),
+            )
+            if count
+        ]
+        total = finished + self.diverged + self.failed + self.missing
+        return f"{finished} of {total}: {', '.join(lost)}" if lost else str(finished)
+
+
+@dataclass(frozen=True)
+class ComparisonRow:
+    """One comparison and what the runs say of it."""
+
+    comparison: Comparison
+    measure: str
+    paired: Paired | None
+    """Differences on shared seeds; None without a seed that both arms finished."""
+    p: float | None
+    """After Holm over the comparisons of this study; None without a verdict."""
+    judgement: Judgement
+
+
+@dataclass(frozen=True)
+class EffectRow:
+    """One effect of a factorial."""
+
+    effect: Effect
+    p: float | None
+    """After Holm over the effects of this study."""
+
+
+@dataclass(frozen=True)
+class PairRow:
+    """The classes an arm confuses most often."""
+
+    arm: str
+    pairs: tuple[tuple[str, int, int], ...]
+    """`true-predicted`, images over all seeds, seeds in which it is among the first three."""
+    seeds: int
+    published: Confused | None
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything a study found."""
+
+    study: Study
+    arms: tuple[ArmRow, ...]
+    comparisons: tuple[ComparisonRow, ...]
+    effects: tuple[EffectRow, ...]
+    pairs: tuple[PairRow, ...]
+    trials: tuple[Trial, ...]
+    mixed: tuple[str, ...]
+    images: int
+    """Validation images of a run; 0 if they differ between arms."""
+    counting: float | None
+    """Standard deviation of an accuracy from counting so many images alone, at the baseline's; None if unknown."""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every run has been made."""
+        return not any(row.missing for row in self.arms)
+
+
+def report(outcome: Outcome) -> Report:
+    """Judge what is there; a study that is not complete is judged as far as it goes."""
+    study = outcome.study
+    images = {line.images for arm in study.arms for line in outcome.lines(arm.name) if line.images}
+    count = images.pop() if len(images) == 1 else 0
+    baseline = outcome.values(study.baseline, study.measure)
+    counting = None
+    if count and baseline and study.measure.endswith("accuracy"):
+        counting = stats.counting_error(fmean(baseline.values()), count)
+    return Report(
+        study=study,
+        arms=tuple(_arm_row(outcome, arm) for arm in study.arms),
+        comparisons=tuple(_compared(outcome)),
+        effects=tuple(_effects(outcome)),
+        pairs=tuple(row for arm in study.arms if (row := _pairs(outcome, arm))),
+        trials=outcome.trials,
+        mixed=outcome.mixed,
+        images=count,
+        counting=counting,
+    )
+
+
+def _arm_row(outcome: Outcome, arm: Arm) -> ArmRow:
+    lines = outcome.lines(arm.name)
+    found = {
+        measure: stats.summary(list(values.values()))
+        for measure in outcome.study.measures
+        if (values := outcome.values(arm.name, measure))
+    }
+    seconds = [line.provenance["seconds"] for line in lines if line.provenance.get("seconds")]
+    return ArmRow(
+        arm=arm,
+        summary=found.get(outcome.study.measure),
+        also={measure: found[measure] for measure in outcome.study.measures[1:] if measure in found},
+        diverged=_ended(lines, "diverged"),
+        failed=_ended(lines, "failed"),
+        missing=outcome.study.seeds - len(lines),
+        seconds=fmean(seconds) if seconds else None,
+    )
+
+
+def _ended(lines: Sequence[Line], status: str) -> int:
+    return sum(line.status == status for line in lines)
+
+
+def _compared(outcome: Outcome) -> list[ComparisonRow]:
+    """All comparisons; Holm's family is those with enough pairs for a p."""
+    differences = [_differences(outcome, comparison) for comparison in outcome.study.comparisons]
+    raw = {
+        place: verdict.p_of(comparison.form, found, comparison.within)
+        for place, (comparison, found) in enumerate(zip(outcome.study.comparisons, differences, strict=True))
+        if len(found) >= verdict.LEAST_SEEDS
+    }
+    adjusted = dict(zip(raw, stats.holm(list(raw.values())), strict=True))
+    return [
+        ComparisonRow(
+            comparison=comparison,
+            measure=comparison.measure or outcome.study.measure,
+            paired=stats.paired(found) if found else None,
+            p=adjusted.get(place),
+            judgement=_judged(outcome, comparison, found, adjusted.get(place, 1.0)),
+        )
+        for place, (comparison, found) in enumerate(zip(outcome.study.comparisons, differences, strict=True))
+    ]
+
+
+def _differences(outcome: Outcome, comparison: Comparison) -> list[float]:
+    """Arm minus other on every seed that both finished."""
+    measure = comparison.measure or outcome.study.measure
+    ours, theirs = outcome.values(comparison.arm, measure), outcome.values(comparison.than, measure)
+    return [ours[seed] - theirs[seed] for seed in sorted(ours.keys() & theirs.keys())]
+
+
+def _judged(outcome: Outcome, comparison: Comparison, differences: Sequence[float], p: float) -> Judgement:
+    """The verdict; runs that diverged are an outcome, so those that are left do not decide alone."""
+    measure = comparison.measure or outcome.study.measure
+    lost = {name: _ended(outcome.lines(name), "diverged") for name in (comparison.arm, comparison.than)}
+    if any(lost.values()):
+        return _judged_by_divergence(outcome, comparison, lost)
+    if not differences:
+        return Judgement("none", f"no seed that both {comparison.arm!r} and {comparison.than!r} finished")
+    return verdict.judge(comparison.form, stats.paired(differences), p, comparison.within, unit(measure))
+
+
+def _judged_by_divergence(outcome: Outcome, comparison: Comparison, lost: dict[str, int]) -> Judgement:
+    seeds = outcome.study.seeds
+    said = " and ".join(
+        f"{count} of {seeds} runs of {name!r} diverged" for name, count in lost.items() if count
+    )
+    measure = comparison.measure or outcome.study.measure
+    if measure in measures.HIGHER_IS_BETTER and seeds >= verdict.LEAST_SEEDS:
+        worse = "less" if measures.higher_is_better(measure) else "greater"
+        better = "greater" if worse == "less" else "less"
+        all_of_one = (lost[comparison.arm], lost[comparison.than])
+        if all_of_one in ((seeds, 0), (0, seeds)) and comparison.form in (worse, better):
+            claimed_worse = comparison.form == worse
+            is_worse = all_of_one == (seeds, 0)
+            word = "supported" if claimed_worse == is_worse else "contradicted"
+            other = comparison.than if is_worse else comparison.arm
+            return Judgement(word, f"{word}: {said}, and none of {other!r}")
+    return Judgement("none", f"no verdict: {said}, and what the others reached decides nothing")
+
+
+def _effects(outcome: Outcome) -> list[EffectRow]:
+    """Main effects and interactions, if the arms are a complete factorial."""
+    factors = outcome.study.factors
+    if not factors:
+        return []
+    values = {
+        tuple(arm.levels[factor] for factor in factors): outcome.values(arm.name, outcome.study.measure)
+        for arm in outcome.study.arms
+    }
+    found = stats.effects(values, factors)
+    raw = {
+        place: effect.paired.p
+        for place, effect in enumerate(found)
+        if effect.paired.n >= verdict.LEAST_SEEDS and effect.paired.p is not None
+    }
+    adjusted = dict(zip(raw, stats.holm(list(raw.values())), strict=True))
+    return [EffectRow(effect, adjusted.get(place)) for place, effect in enumerate(found)]
+
+
+def _pairs(outcome: Outcome, arm: Arm) -> PairRow | None:
+    """What is confused, summed over seeds; None unless somebody published it for this arm."""
+    lines = [line for line in outcome.lines(arm.name) if line.confusion]
+    if not arm.confused or not lines:
+        return None
+    images: Counter[str] = Counter()
+    among: Counter[str] = Counter()
+    for line in lines:
+        own = _confusions(line)
+        images.update(own)
+        among.update([pair for pair, _ in _most(own)])
+    pairs = tuple((pair, count, among[pair]) for pair, count in _most(images))
+    return PairRow(arm.name, pairs, len(lines), arm.confused)
+
+
+def _confusions(line: Line) -> Counter[str]:
+    names = line.classes
+    return Counter(
+        {
+            f"{names[true]}-{names[predicted]}": count
+            for true, row in enumerate(line.confusion)
+            for predicted, count in enumerate(row)
+            if true != predicted
+        }
+    )
+
+
+def _most(counted: Counter[str]) -> list[tuple[str, int]]:
+    """The most frequent; ties go by name, so that the table is the same everywhere."""
+    return sorted(counted.items(), key=lambda item: (-item[1], item[0]))[:TOP_PAIRS]
+
+
+def unit(measure: str) -> Callable[[float], str]:
+    """How a difference of this measure is written: shares in percentage points, others with four digits."""
+    if measures.is_share(measure):
+        return lambda value: f"{100 * value:+.2f} points"
+    return lambda value: f"{value:+.4g}"
+
+
+def level(measure: str) -> Callable[[float], str]:
+    """How a value of this measure is written: shares in percent, counts whole, others with four digits."""
+    if measures.is_share(measure):
+        return lambda value: f"{100 * value:.2f} %"
+    return lambda value: f"{value:,.0f}" if value.is_integer() and abs(value) < 1e15 else f"{value:.4g}"

@@ -1,0 +1,298 @@
+"""May this study be run, and may anything be concluded from it?
+
+Everything that can be known without data is asked here, when a study is made:
+a run that would fail after hours is refused in the first second, and so is a
+comparison that would not be fair.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from convscope.core import config as configs
+from convscope.core.errors import ConfigError, UnknownName, UsageError, nearest
+
+from . import measures
+from .axis import swept
+from .design import FORMS, LARGEST_FAMILY, Arm, Comparison, Study
+
+
+class Refusal(ConfigError):
+    """Why a study is refused, and by which of its parts: ("arm", 1, "lr"), ("claim", 0, "within"), ("seeds",)."""
+
+    def __init__(self, message: str, *place: str | int) -> None:
+        super().__init__(message)
+        self.place = place
+
+
+def review(study: Study) -> None:
+    """Refuse what cannot be run or must not be concluded, before any data are read.
+
+    Raises:
+        Refusal: with one sentence, or two, and the place.
+    """
+    where = f"study {study.name}"
+    for ask in (
+        _words, _numbers, _names, _measures, _looks, _base, _arms, _published, _tries, _axis, _comparisons, _family,
+    ):  # fmt: skip
+        ask(study, where)
+
+
+def _words(study: Study, where: str) -> None:
+    if not study.name.strip() or study.name.startswith(".") or {"/", "\\"} & set(study.name):
+        raise Refusal(f"{study.name!r} cannot name a study: it also names the folder of its results.", "name")
+    for text, what in ((study.question, "question"), (study.expectation, "expectation")):
+        if not text.strip():
+            raise Refusal(f"{where} has no {what}. Write it down before anything runs.", what)
+    for names, what in ((study.also, "also"), (study.inspect, "inspect")):
+        if isinstance(names, str):
+            raise Refusal(f"{where}: {what} is a list of names: [{names!r}], not {names!r}.", what)
+
+
+def _numbers(study: Study, where: str) -> None:
+    for count, what in ((study.seeds, "seeds"), (study.trial_seeds, "trial_seeds")):
+        if not isinstance(count, int) or count < 1:
+            advice = "; at least 1 is needed, and 3 for a verdict" if what == "seeds" else ": at least 1"
+            raise Refusal(f"{where}: {what} cannot be {count!r}{advice}.", what)
+    if not (study.sd > 0 and math.isfinite(study.sd)):
+        raise Refusal(f"{where}: sd cannot be {study.sd:g}: a standard deviation is above 0.", "sd")
+
+
+def _names(study: Study, where: str) -> None:
+    names = [arm.name for arm in study.arms]
+    if len(names) < 2:
+        raise Refusal(
+            f"{where} has {len(names)} arm{'s' * (len(names) != 1)}; a comparison needs at least two."
+        )
+    for number, name in enumerate(names):
+        if not name.strip():
+            raise Refusal(f"{where}: arm {number + 1} of {len(names)} has no name.", "arm", number, "name")
+        if name in names[:number]:
+            raise Refusal(
+                f"{where}: two arms are called {name!r}. Give each its own name.", "arm", number, "name"
+            )
+    asked: list[tuple[str, tuple[str | int, ...]]] = [(study.baseline, ("baseline",))]
+    for number, c in enumerate(study.comparisons):
+        asked += [(c.arm, ("claim", number, "arm")), (c.than, ("claim", number, "than"))]
+    for name, place in asked:
+        if name not in names:
+            raise Refusal(str(UnknownName(f"arm of {where}", name, names)), *place)
+
+
+def _measures(study: Study, where: str) -> None:
+    asked: list[tuple[str, tuple[str | int, ...]]] = [(study.measure, ("measure",))]
+    asked += [(name, ("also", number)) for number, name in enumerate(study.also)]
+    asked += [(c.measure, ("claim", i, "measure")) for i, c in enumerate(study.comparisons) if c.measure]
+    for name, place in asked:
+        try:
+            measures.check(name)
+        except UsageError as error:
+            raise Refusal(f"{where}: {error}", *place) from None
+
+
+def _looks(study: Study, where: str) -> None:
+    """What looks while a run learns exists, and each diagnostic looks in one way only."""
+    ways: dict[str, tuple[str, str]] = {}
+    for text in (*study.inspect, *measures.looked(study.measures)):
+        try:
+            choice = configs.choice(text)
+            full = choice.resolved("diagnostics").spelled()
+        except UsageError as error:
+            raise Refusal(f"{where}: inspect: {error}", "inspect") from None
+        known, first = ways.setdefault(choice.name, (full, text))
+        if known != full:
+            raise Refusal(
+                f"{where}: {choice.name} would look with two sets of options, {first} and {text}, and looks are told "
+                f"apart by name alone. Write the same options in `inspect` and in every measure over time.",
+                "inspect",
+            )
+
+
+def _base(study: Study, where: str) -> None:
+    """What all arms share can be run, whatever the arms change."""
+    model = study.base.get("model", {})
+    for part in ("model", "data", "recipe"):
+        whole = study.base.get(part, {})
+        for key in whole:
+            asked = {
+                "model": model,
+                part: {name: whole[name] for name in ("name", "source", key) if name in whole},
+            }
+            try:
+                configs.spelled_out(configs.from_table(asked, where))
+            except UsageError as error:
+                raise Refusal(_prefixed(error, where), part, key) from None
+    try:
+        study.config(Arm("", {}), 0)
+    except UsageError as error:
+        raise Refusal(str(error).replace(", arm ''", ""), "inspect_every") from None
+
+
+def _arms(study: Study, where: str) -> None:
+    seen: dict[str, str] = {}
+    for number, arm in enumerate(study.arms):
+        runs = [_run(study, arm, number, where)]
+        for changes in arm.tries:
+            tried = Arm(arm.name, {**arm.changes, **changes})
+            run = _run(study, tried, number, where, "tries")
+            if run in runs[1:]:
+                raise Refusal(
+                    f"{where}, arm {arm.name!r}: {_said(changes)} is tried twice.", "arm", number, "tries"
+                )
+            runs.append(run)
+        same = " ".join(runs[1:] or runs)
+        if same in seen:
+            raise Refusal(
+                f"{where}: the arms {seen[same]!r} and {arm.name!r} are the same run. Leave one of them out.",
+                "arm", number,
+            )  # fmt: skip
+        seen[same] = arm.name
+
+
+def _run(study: Study, arm: Arm, number: int, where: str, blamed: str = "") -> str:
+    """What names the run of an arm, as far as it is known without data.
+
+    Raises:
+        Refusal: it cannot be configured.
+    """
+    where = f"{where}, arm {arm.name!r}"
+    try:
+        config = configs.spelled_out(study.config(arm, 0))
+    except UsageError as error:
+        key = blamed or _to_blame(study, arm)
+        raise Refusal(_prefixed(error, where), "arm", number, *([key] if key else [])) from None
+    # Two of a kind at different places are different data; weights from elsewhere are another start.
+    return f"{configs.identity(config, config.data.source)} {config.recipe.weights}"
+
+
+def _to_blame(study: Study, arm: Arm) -> str:
+    """The first change that cannot be made alone, or with the network or data that the arm changes too."""
+    whole = {key: arm.changes[key] for key in ("model", "data") if key in arm.changes}
+    for key, value in arm.changes.items():
+        try:
+            configs.spelled_out(study.config(Arm(arm.name, {**whole, key: value}), 0))
+        except UsageError:
+            return key
+    return ""
+
+
+def _prefixed(error: UsageError, where: str) -> str:
+    """The catalog does not know who asks; the configuration has been told."""
+    return str(error) if str(error).startswith(where) else f"{where}: {error}"
+
+
+def _said(changes: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} = {value}" for key, value in changes.items())
+
+
+def _published(study: Study, where: str) -> None:
+    for number, arm in enumerate(study.arms):
+        if arm.confused and not arm.confused.source.strip():
+            raise Refusal(
+                f"{where}, arm {arm.name!r}: the confused pairs have no source. Say where they were printed.",
+                "arm", number, "confused",
+            )  # fmt: skip
+        if not arm.published:
+            continue
+        value, place = arm.published.value, ("arm", number, "published")
+        if not arm.published.source.strip():
+            raise Refusal(
+                f"{where}, arm {arm.name!r}: the published value {value:g} has no source. Say where it was printed, "
+                f"e.g. S1.43, or a paper and its table.",
+                *place,
+            )
+        _refuse_value(f"{where}, arm {arm.name!r}: the published value", value, study.measure, place)
+
+
+def _refuse_value(what: str, value: float, measure: str, place: Iterable[str | int]) -> None:
+    if not math.isfinite(value):
+        raise Refusal(f"{what} is {value:g}, which is no number to compare with.", *place)
+    if measures.is_share(measure) and abs(value) > 1:
+        raise Refusal(
+            f"{what} is {value:g}, and {measure} is a fraction. Write {value / 100:.6g} if {value:g} % is meant.",
+            *place,
+        )
+
+
+def _tries(study: Study, where: str) -> None:
+    counts = {arm.name: len(arm.tries) for arm in study.arms}
+    most = max(counts.values())
+    if not most:
+        return
+    for number, (name, count) in enumerate(counts.items()):
+        if count != most:
+            other = next(other for other, tried in counts.items() if tried == most)
+            raise Refusal(
+                f"{where}: the arm {other!r} tries {_values(most)} and {name!r} {_values(count)}. A fair comparison gives "
+                f"each arm the same number of tries (S3.66, E2.6).",
+                "arm", number, "tries",
+            )  # fmt: skip
+    try:
+        measures.higher_is_better(study.measure)
+    except ConfigError as error:
+        raise Refusal(f"{where}: {error}", "measure") from None
+
+
+def _values(count: int) -> str:
+    return f"{count or 'no'} value{'s' * (count != 1)}"
+
+
+def _axis(study: Study, where: str) -> None:
+    known = list(dict.fromkeys([*(key for arm in study.arms for key in arm.changes), *study.factors]))
+    if study.axis and study.axis not in known:
+        raise Refusal(
+            f"{where}: the axis {study.axis!r} is nothing in which its arms differ.{nearest(study.axis, known)} It is a "
+            f"key that arms change or a factor: {', '.join(known) or 'none here'}.",
+            "axis",
+        )
+    if study.axis:
+        try:
+            swept(study)
+        except ConfigError as error:
+            raise Refusal(str(error), "axis") from None
+
+
+def _comparisons(study: Study, where: str) -> None:
+    said: list[tuple[frozenset[str], str]] = []
+    for number, c in enumerate(study.comparisons):
+        measure = c.measure or study.measure
+        if c.arm == c.than:
+            raise Refusal(f"{where}: {c.arm!r} is compared with itself.", "claim", number, "than")
+        if (frozenset((c.arm, c.than)), measure) in said:
+            raise Refusal(f"{where}: {c.arm!r} is compared with {c.than!r} twice.", "claim", number)
+        said.append((frozenset((c.arm, c.than)), measure))
+        if c.form not in FORMS:
+            text = str(UnknownName(f"form of a comparison in {where}", c.form, FORMS))
+            raise Refusal(text, "claim", number, "form")
+        for sentence, key in _wrong(c):
+            raise Refusal(f"{where}: {c}: {sentence}", "claim", number, key)
+        for value, key in ((c.by, "by"), (c.within, "within")):
+            if value is not None:
+                _refuse_value(f"{where}: {c}: `{key}`", value, measure, ("claim", number, key))
+
+
+def _wrong(c: Comparison) -> Iterator[tuple[str, str]]:
+    """What is wrong with a comparison by itself, and which of its keys says so."""
+    if (c.form == "equal") != (c.within is not None):
+        yield (
+            "`within`, the largest difference that counts as none, belongs to the form equal, and to no other.",
+            "within",
+        )
+    if c.within is not None and c.within <= 0:
+        yield f"`within` cannot be {c.within:g}: two arms are never exactly equal.", "within"
+    if c.by is not None and not c.source.strip():
+        yield f"the published difference {c.by:g} has no source. Say where it was printed.", "by"
+    if c.by is not None and ((c.form == "greater" and c.by <= 0) or (c.form == "less" and c.by >= 0)):
+        yield f"the published difference {c.by:g}, arm minus `than`, says the opposite.", "by"
+
+
+def _family(study: Study, where: str) -> None:
+    count = len(study.comparisons)
+    if count > LARGEST_FAMILY and not study.why_many.strip():
+        raise Refusal(
+            f"{where} makes {count} comparisons, and each takes power from the others. Make at most {LARGEST_FAMILY}, "
+            f"or say why there are more: why_many = '...'.",
+            "why_many",
+        )

@@ -1,0 +1,350 @@
+"""How is what a study found written down?
+
+table.csv        an arm and measure per row: published, mean, interval, runs
+runs.csv         a run per row, finished or not
+study.json       everything: design, verdicts, effects, every number of every run
+provenance.csv   seconds, commit and device of each run: the only file that differs when runs are repeated
+study.md         for people: tables with seconds beside accuracy, verdicts in words
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from convscope.core import files
+
+from . import measures
+from .conduct import Outcome
+from .design import Study
+from .report import ArmRow, ComparisonRow, PairRow, Report, level, unit
+from .stats import Summary
+
+PROVENANCE = ("seconds", "steps", "commit", "device", "processor", "threads", "ended")
+
+
+@dataclass(frozen=True)
+class Table:
+    """Text in rows and columns."""
+
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+    def text(self) -> list[str]:
+        """Lines with columns side by side, numbers to the right."""
+        cells = [self.head, *self.rows]
+        widths = [max(len(row[column]) for row in cells) for column in range(len(self.head))]
+        right = self._numeric()
+        return [
+            "  ".join(
+                cell.rjust(width) if numeric else cell.ljust(width)
+                for cell, width, numeric in zip(row, widths, right, strict=True)
+            ).rstrip()
+            for row in cells
+        ]
+
+    def markdown(self) -> list[str]:
+        """The same for a page."""
+        rule = ["---:" if numeric else "---" for numeric in self._numeric()]
+        return [
+            "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |"
+            for row in (self.head, rule, *self.rows)
+        ]
+
+    def _numeric(self) -> list[bool]:
+        """Which columns hold numbers: none of its cells begins with anything else. The first names the row."""
+        columns = [[row[column] for row in self.rows] for column in range(len(self.head))]
+        return [
+            place > 0 and all(re.match(r"[<+\-\[]?\s?\d|$", cell) for cell in cells)
+            for place, cells in enumerate(columns)
+        ]
+
+
+def arms(report: Report) -> Table:
+    """Each arm: published, measured, how many runs, further measures, seconds."""
+    study, published = report.study, any(row.arm.published for row in report.arms)
+    shown = level(study.measure)
+    also = [name for name in study.also if any(name in row.also for row in report.arms)]
+    head = [
+        "arm",
+        *(["published"] if published else []),
+        measures.label(study.measure),
+        "95 % interval",
+        "sd",
+        "runs",
+    ]
+    rows = []
+    for row in report.arms:
+        cells = [row.arm.name]
+        if published:
+            cells.append(
+                f"{shown(row.arm.published.value)} ({row.arm.published.source})" if row.arm.published else ""
+            )
+        cells += [*_summarised(row.summary, study.measure), row.runs]
+        cells += [level(name)(row.also[name].mean) if name in row.also else "" for name in also]
+        cells.append("" if row.seconds is None else f"{row.seconds:,.0f} s")
+        rows.append(tuple(cells))
+    return Table((*head, *map(measures.label, also), "time"), tuple(rows))
+
+
+def _summarised(summary: Summary | None, measure: str) -> list[str]:
+    if summary is None:
+        return ["", "", ""]
+    shown = level(measure)
+    if summary.low is None or summary.high is None or summary.sd is None:
+        return [shown(summary.mean), "", ""]
+    spread = unit(measure)(summary.sd).lstrip("+")
+    return [shown(summary.mean), f"[{shown(summary.low)}, {shown(summary.high)}]", spread]
+
+
+def of(row: ComparisonRow, report: Report) -> str:
+    """Of which measure, where it is not the study's own."""
+    return "" if row.measure == report.study.measure else f" ({measures.label(row.measure)})"
+
+
+def comparisons(report: Report) -> Table:
+    """Each comparison: published difference, and the measured one with its verdict."""
+    rows = tuple(
+        (
+            f"{row.comparison}{of(row, report)}",
+            row.comparison.source,
+            "" if row.comparison.by is None else unit(row.measure)(row.comparison.by),
+            judged(row),
+        )
+        for row in report.comparisons
+    )
+    return Table(("claim", "source", "published", "measured on shared seeds; p after Holm"), rows)
+
+
+def judged(row: ComparisonRow) -> str:
+    """The verdict with its numbers, and the exact test beside it where there are seeds enough."""
+    flip = row.paired.p_flip if row.paired else None
+    return row.judgement.sentence + (f"; sign-flip p = {_p(flip)}" if flip is not None else "")
+
+
+def _p(value: float | None) -> str:
+    if value is None:
+        return ""
+    return "< 0.0001" if value < 1e-4 else f"{value:.3g}"
+
+
+def effects(report: Report) -> Table:
+    """Each effect of a factorial: the mean over the other factors, per seed."""
+    said = unit(report.study.measure)
+    rows = []
+    for row in report.effects:
+        named = zip(row.effect.factors, row.effect.levels, strict=True)
+        paired = row.effect.paired
+        interval = (
+            "" if paired.low is None or paired.high is None else f"[{said(paired.low)}, {said(paired.high)}]"
+        )
+        rows.append((" x ".join(map(" ".join, named)), said(paired.mean), interval, str(paired.n), _p(row.p)))
+    return Table(
+        ("effect", measures.label(report.study.measure), "95 % interval", "seeds", "p (Holm)"), tuple(rows)
+    )
+
+
+def pairs(report: Report) -> Table:
+    """What each arm confuses, truth first, beside what was published."""
+    return Table(
+        ("arm", "published", "most often confused (images; seeds in which it is among the first three)"),
+        tuple((row.arm, _published_pairs(row), _pairs(row)) for row in report.pairs),
+    )
+
+
+def _published_pairs(row: PairRow) -> str:
+    return f"{', '.join(row.published.pairs)} ({row.published.source})" if row.published else ""
+
+
+def _pairs(row: PairRow) -> str:
+    return ", ".join(f"{pair} ({count}; {seeds} of {row.seeds})" for pair, count, seeds in row.pairs)
+
+
+def ranking(report: Report) -> str:
+    """What weighs most, if at least three arms are compared with the baseline; else empty (S1.59)."""
+    study = report.study
+    against = [
+        (row.paired.mean, row.comparison.arm)
+        for row in report.comparisons
+        if row.paired
+        and row.judgement.verdict != "none"
+        and row.comparison.than == study.baseline
+        and row.measure == study.measure
+    ]
+    if len(against) < 3:
+        return ""
+    ordered = sorted(against, key=lambda found: -abs(found[0]))
+    listed = ", ".join(f"{arm} {unit(study.measure)(mean)}" for mean, arm in ordered)
+    return f"Against {study.baseline}, the largest difference first: {listed}."
+
+
+def notes(report: Report) -> list[str]:
+    """What a reader must know of the numbers, a sentence each."""
+    found = []
+    if not report.is_complete:
+        found.append(
+            "Not every run has been made: verdicts are provisional, and stopping where they please would be no test."
+        )
+    if ranked := ranking(report):
+        found.append(ranked)
+    if report.counting is not None:
+        found.append(
+            f"Every accuracy counts {report.images:,} validation images, the same for all runs: that alone has a "
+            f"standard deviation of {100 * report.counting:.2f} points, which the intervals over seeds do not hold."
+        )
+    if report.study.measure == "best_accuracy":
+        found.append(
+            "The best epoch is chosen on the images it is scored on, as the source does, so it is a little high."
+        )
+    for trial in report.trials:
+        if trial.chosen:
+            tried = sum(other.arm == trial.arm for other in report.trials)
+            value = ", ".join(f"{key} {value}" for key, value in trial.changes.items())
+            found.append(
+                f"{trial.arm}: {value} was the best of {tried} tries on validation, with seeds of their own."
+            )
+    found += [f"Pooled although runs differ (--allow-mixed): {sentence}" for sentence in report.mixed]
+    lost = [row for row in report.arms if row.diverged or row.failed]
+    found += [
+        f"{row.arm.name}: finished {row.runs}; its mean and interval are of those that finished."
+        for row in lost
+    ]
+    return found
+
+
+def markdown(report: Report, command: str, figures: Sequence[str] = ()) -> str:
+    """A page for people."""
+    study = report.study
+    explained = measures.EXPLAINED.get(study.measure, measures.label(study.measure))
+    parts = [
+        f"# {study.title}",
+        f"**Question.** {study.question}",
+        f"**Expected before running.** {study.expectation}",
+        f"Measured: {explained}. Seeds 0 to {study.seeds - 1}, shared by all arms. {_base(study)}.",
+        f"```\n{command}\n```",
+        *_section("", arms(report)),
+        *_section("Comparisons", comparisons(report)),
+        *_section("Effects", effects(report)),
+        *_section("Confusions", pairs(report)),
+        "\n".join(f"- {note}" for note in notes(report)),
+        *(f"![{Path(name).stem}]({name})" for name in figures),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _base(study: Study) -> str:
+    """What all arms share, in a line."""
+    shared = {part: table for part in ("model", "data", "recipe") if (table := study.base.get(part))}
+    return "; ".join(
+        f"{part}: " + ", ".join(f"{key} {_word(value)}" for key, value in table.items())
+        for part, table in shared.items()
+    )
+
+
+def _word(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def _section(title: str, table: Table) -> list[str]:
+    if not table.rows:
+        return []
+    return [*([f"## {title}"] if title else []), "\n".join(table.markdown())]
+
+
+def write(report: Report, outcome: Outcome, folder: Path, command: str, figures: Sequence[str] = ()) -> None:
+    """Write all files of a study into its folder."""
+    files.write(folder / "table.csv", _csv(_table_rows(report)))
+    files.write(folder / "runs.csv", _csv(_run_rows(outcome)))
+    files.write(folder / "provenance.csv", _csv(_provenance_rows(outcome)))
+    files.write(
+        folder / "study.json",
+        (json.dumps(as_json(report, outcome), indent=1, allow_nan=False) + "\n").encode(),
+    )
+    files.write(folder / "study.md", markdown(report, command, figures).encode())
+
+
+def _table_rows(report: Report) -> Iterable[Sequence[Any]]:
+    yield (
+        "arm",
+        "measure",
+        "published",
+        "source",
+        "n",
+        "mean",
+        "sd",
+        "low",
+        "high",
+        "diverged",
+        "failed",
+        "missing",
+    )
+    for row in report.arms:
+        for measure in report.study.measures:
+            yield (
+                row.arm.name,
+                measure,
+                *_published(row, measure, report),
+                *_numbers(row, measure, report),
+                row.diverged,
+                row.failed,
+                row.missing,
+            )
+
+
+def _published(row: ArmRow, measure: str, report: Report) -> tuple[Any, ...]:
+    of_this = row.arm.published if measure == report.study.measure else None
+    return (of_this.value, of_this.source) if of_this else ("", "")
+
+
+def _numbers(row: ArmRow, measure: str, report: Report) -> tuple[Any, ...]:
+    found = row.summary if measure == report.study.measure else row.also.get(measure)
+    return (found.n, found.mean, found.sd, found.low, found.high) if found else (0, "", "", "", "")
+
+
+def _run_rows(outcome: Outcome) -> Iterable[Sequence[Any]]:
+    names = outcome.study.measures
+    yield "arm", "seed", "status", *names, "message"
+    for cell in outcome.cells:
+        line = cell.line
+        if line is None:
+            yield cell.arm, cell.seed, "not run", *[""] * len(names), ""
+        else:
+            yield cell.arm, cell.seed, line.status, *(line.numbers.get(name) for name in names), line.message
+
+
+def _provenance_rows(outcome: Outcome) -> Iterable[Sequence[Any]]:
+    yield "arm", "seed", *PROVENANCE
+    for cell in outcome.cells:
+        if cell.line:
+            yield cell.arm, cell.seed, *(cell.line.provenance.get(name) for name in PROVENANCE)
+
+
+def _csv(rows: Iterable[Sequence[Any]]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode()
+
+
+def as_json(report: Report, outcome: Outcome) -> dict[str, Any]:
+    """Everything as plain values, without what differs when runs are repeated."""
+    plain: dict[str, Any] = dataclasses.asdict(report)
+    for row in plain["arms"]:
+        del row["seconds"]
+    plain["runs"] = [
+        {"arm": cell.arm, "seed": cell.seed, **_without_origin(cell.line)}
+        for cell in outcome.cells
+        if cell.line
+    ]
+    return plain
+
+
+def _without_origin(line: Any) -> dict[str, Any]:
+    left_out = ("environment", "provenance", "config")
+    return {key: value for key, value in vars(line).items() if key not in left_out}

@@ -1,0 +1,216 @@
+"""`convscope study`: from the command to files, on runs of a second, and what it answers to what it cannot do."""
+
+import csv
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from convscope.cli import study as verb
+from convscope.cli.completion import candidates
+from convscope.core import catalog
+from convscope.studies.design import Study, arm, greater, made
+from convscope.studies.journal import Line
+from convscope.studies.plan import ArmPlan, Plan
+from convscope.studies.task import Task
+from convscope.train import preflight
+
+Command = Callable[..., tuple[int, str, str]]
+FILE = """\
+name = "small"
+question = "Does batch norm help?"
+expectation = "A little."
+model = "lenet5"
+data = { source = "synthetic", options = { images = 160, size = 16 } }
+baseline = "plain"
+seeds = 3
+
+[recipe]
+epochs = 2
+batch_size = 32
+
+[[arm]]
+name = "plain"
+
+[[arm]]
+name = "batch norm"
+"model.norm" = "batch"
+published = { value = 0.9, source = "S1.38" }
+
+[[arm]]
+name = "wild"
+lr = 1e30
+
+[[claim]]
+arm = "batch norm"
+form = "greater"
+than = "plain"
+source = "S1.38"
+
+[[claim]]
+arm = "wild"
+form = "less"
+than = "plain"
+source = "S1.44"
+"""
+
+
+@pytest.fixture(autouse=True)
+def untimed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How long a step takes is measured before every run, and interests nobody here."""
+    monkeypatch.setattr(preflight, "TIMED_S", 0.0)
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which the study of FILE was made, by `serial`."""
+    folder = tmp_path_factory.mktemp("study")
+    (folder / "small.toml").write_text(FILE)
+    return folder
+
+
+def test_from_a_file_to_tables_figures_and_a_page(done: Path, command: Command) -> None:
+    code, out, err = command("study", done / "small.toml", "--executor", "serial", "--root", done / "runs")
+    assert code == 0, err
+    folder = done / "runs" / "studies" / "small"
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "curves.png", "intervals.png", "provenance.csv", "runs.csv", "study.json", "study.md", "table.csv",
+    ]  # fmt: skip
+    rows = list(csv.DictReader(io.StringIO((folder / "runs.csv").read_text())))
+    assert [(row["arm"], row["seed"]) for row in rows] == [
+        (name, str(seed)) for name in ("plain", "batch norm", "wild") for seed in range(3)
+    ]
+    assert [row["status"] for row in rows[6:]] == ["diverged"] * 3
+    assert "wild < plain: supported: 3 of 3 runs of 'wild' diverged, and none of 'plain'" in out
+    assert "wild, seed 2: diverged: Step " in err
+    assert "90.00 % (S1.38)" in out
+    assert "convscope study" in (folder / "study.md").read_text()
+
+
+def test_the_same_command_makes_nothing_again(done: Path, command: Command) -> None:
+    """Without its runs and without its data: the journal is enough."""
+    journal = (done / "runs" / "studies" / "journal.jsonl").read_bytes()
+    code, out, err = command(
+        "study", done / "small.toml", "--root", done / "elsewhere", "--into", done / "runs" / "studies"
+    )
+    assert (code, err) == (0, "")
+    assert (done / "runs" / "studies" / "journal.jsonl").read_bytes() == journal
+    assert not (done / "elsewhere").exists()
+
+
+def test_show_tells_what_there_is_of_a_study_that_is_not_complete(done: Path, command: Command) -> None:
+    code, out, _ = command(
+        "study",
+        done / "small.toml",
+        "--show",
+        "--seeds",
+        4,
+        "--into",
+        done / "runs" / "studies",
+        "--format",
+        "none",
+    )
+    assert code == 0
+    assert "3 of 4: 1 not run" in out
+
+
+def test_other_values_for_all_arms_are_another_study(done: Path, command: Command) -> None:
+    code, out, _ = command(
+        "study", done / "small.toml", "--plan", "--set", "epochs=1", "--seeds", 2, "--root", done / "runs"
+    )
+    assert code == 0
+    assert out.startswith("small@epochs=1: ")
+    assert "6 runs on " in out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "Which study? Name one or more, or a file: "),
+        (["simplen-decay"], "No study is called 'simplen-decay'. Did you mean 'simplenn-decay'"),
+        (["none.toml"], "none.toml"),
+        (["simplenn-decay", "--set", "epochs"], "--set takes KEY=VALUE, e.g. --set epochs=2, not 'epochs'."),
+        (
+            ["simplenn-decay", "--set", "epoch=2"],
+            "study simplenn-decay: 'epoch' is nothing that an arm can change.",
+        ),
+        (["simplenn-decay", "--address", "x:1"], "--address belongs to --executor ray, not to processes."),
+    ],
+)
+def test_what_it_cannot_do_is_said_before_anything_runs(
+    words: list[str], said: str, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, out, err = command("study", *words)
+    assert code in (2, 3)
+    assert said in err and out == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def design() -> Study:
+    base = {"model": {"name": "lenet5"}, "data": {"source": "digits"}, "recipe": {}}
+    return made(
+        [arm("a"), arm("b", lr=0.3), greater("b", "a", "S1.1")], name="s", title="A study", question="Is it?",
+        expectation="Yes.", base=base, baseline="a", measure="final_accuracy",
+    )  # fmt: skip
+
+
+def test_a_plan_in_words() -> None:
+    arms = (ArmPlan("a", 3, 90.0, timed=True), ArmPlan("b", 5, 5.0, timed=False))
+    assert verb.plan_text(design(), Plan(arms, 2, 5, 0.01, "assumed by the study", 0.0166)) == (
+        "s: A study\n"
+        "Question: Is it?\n"
+        "Expected: Yes.\n"
+        "\n"
+        "arm  runs to make        each  known from\n"
+        "a               3  1 min 30 s  steps timed now\n"
+        "b               5       5.0 s  runs in the journal\n"
+        "\n"
+        "8 runs on 2 workers: about 2 min 28 s, if nothing else runs.\n"
+        "5 seeds show a difference of 1.66 points with 80 % power at the 5 % level, if differences deviate by "
+        "1.00 points (assumed by the study)."
+    )
+
+
+def test_a_plan_of_one_seed_promises_nothing() -> None:
+    text = verb.plan_text(design(), Plan((ArmPlan("a", 1, 9.0, timed=True),), 1, 1, 0.01, "", None))
+    assert text.endswith("One seed: no interval and no verdict; 3 seeds are the least.")
+
+
+def test_failed_runs_are_an_error_after_all_is_written(
+    done: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from convscope.studies import executors, task
+
+    def broken(tasks: list[Task], progress: object) -> object:
+        for one in tasks:
+            yield one, task.failed(one, "It fell over.")
+
+    monkeypatch.setattr(executors, "serial", broken)
+    root = done / "broken"
+    code, out, err = command(
+        "study", done / "small.toml", "--executor", "serial", "--root", root, "--format", "none"
+    )
+    assert code == 1
+    assert err.endswith("convscope: 9 runs failed, as the tables say. The same command tries them again.\n")
+    assert "0 of 3: 3 failed" in out
+    assert (root / "studies" / "small" / "study.md").exists()
+
+
+def test_progress_in_a_terminal_ends_with_the_lines_of_the_runs() -> None:
+    display = verb.Display(design())
+    display.console = Console(force_terminal=True, width=100, record=True, file=io.StringIO())
+    config = design().config(design().arms[0], 0)
+    one = Task("k", "a", 0, config, ("final_accuracy",), None)  # type: ignore[arg-type]
+    display(one, 0.5)
+    display(one, Line("k", "", "finished", numbers={"final_accuracy": 0.5}, provenance={"seconds": 61.0}))
+    display.close()
+    assert "a, seed 0: 50.00 %  (1 min 1 s)" in display.console.export_text()
+
+
+def test_completion_offers_studies() -> None:
+    assert candidates(["study"]) == catalog.names("studies")
+    assert "simplenn-decay" not in candidates(["study", "simplenn-decay"])
+    assert "--plan" in candidates(["study", "simplenn-decay", "--seeds"])

@@ -1,0 +1,267 @@
+"""Workers are killed, hang, and are told to stop, and no number depends on them: rows F2, E2, C10."""
+
+import json
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import tiny_study
+
+from convscope.core import files, snapshot
+from convscope.core.errors import ConfigError, Interrupted, RunBusy
+from convscope.studies import executors
+from convscope.studies.design import Study, arm
+from convscope.studies.executors import Processes, executor, serial
+from convscope.studies.journal import Line
+from convscope.studies.task import Task
+from convscope.train import run as training
+
+LONG = {"epochs": 400}  # cannot end before a signal sent at its first report arrives
+KILLED = "Its process was ended by SIGKILL. The system does that when memory is full."
+
+
+@pytest.fixture
+def warm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers fork from a process that has imported torch, in 0.1 s instead of 3; else they are as ever."""
+    original = multiprocessing.get_context
+    monkeypatch.setattr(multiprocessing, "get_context", lambda method: original("forkserver"))
+    monkeypatch.setenv("TINY_WORKERS", "1")
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    multiprocessing.set_forkserver_preload(["tiny_study"])
+    from multiprocessing import forkserver
+
+    forkserver.ensure_running()
+
+
+def worker_of(task: Task) -> int:
+    """The number of the process that makes this run."""
+    _, _, root = training.located(task.config, task.place)
+    return int((root / ".lock").read_text())
+
+
+def plainly(line: Line) -> str:
+    """All of a line that must not depend on who made it."""
+    return json.dumps({key: value for key, value in vars(line).items() if key != "provenance"})
+
+
+def open_files() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+def check_same(folder: Path, asked: Study, workers: int) -> None:
+    tasks = {name: tiny_study.tasks(folder / name, asked) for name in ("serial", "processes")}
+    with tiny_study.cheap():
+        alone = {task.key: plainly(line) for task, line in serial(tasks["serial"], lambda *news: None)}
+        found = {
+            task.key: plainly(line)
+            for task, line in Processes(workers)(tasks["processes"], lambda *news: None)
+        }
+    assert found == alone and len(alone) == len(asked.arms) * asked.seeds
+
+
+@pytest.mark.usefixtures("warm")
+def test_workers_are_lost_and_numbers_stay_the_same(tmp_path: Path) -> None:
+    """One worker is killed and one run hangs three times; the others find what one process finds, and nothing leaks."""
+    arms = (arm("killed", **LONG), arm("hanging", **LONG, lr=0.01), *tiny_study.ARMS[1:3])
+    asked = tiny_study.study(arms, seeds=2)
+    tasks = tiny_study.tasks(tmp_path / "pool", asked)
+    tasks = [task for task in tasks if task.seed == 0 or task.arm in ("regular", "augmented")]
+    faults = {"killed": signal.SIGKILL, "hanging": signal.SIGSTOP}
+    sent: list[tuple[str, int]] = []
+
+    def progress(task: Task, share: float) -> None:
+        if task.arm in faults:
+            pid = worker_of(task)
+            if (task.arm, pid) not in sent:
+                sent.append((task.arm, pid))
+                os.kill(pid, faults[task.arm])
+
+    before = open_files()
+    with tiny_study.cheap():
+        found = {
+            (task.arm, task.seed): line for task, line in Processes(2, hung_floor_s=1.5)(tasks, progress)
+        }
+    assert not multiprocessing.active_children()
+    assert open_files() == before
+    assert sorted(arm for arm, _ in sent) == ["hanging"] * 3 + ["killed"]
+    lost = {key: line.message for key, line in found.items() if line.status != "finished"}
+    assert lost == {("killed", 0): KILLED, ("hanging", 0): "Its process hung 3 times and was killed."}
+    others = tiny_study.study(tiny_study.ARMS[1:3], seeds=2)
+    with tiny_study.cheap():
+        alone = {
+            (task.arm, task.seed): plainly(line)
+            for task, line in serial(tiny_study.tasks(tmp_path / "serial", others), lambda *news: None)
+        }
+    assert {key: plainly(line) for key, line in found.items() if key not in lost} == alone
+
+
+@pytest.mark.usefixtures("warm")
+def test_who_stops_listening_leaves_nothing_behind(tmp_path: Path) -> None:
+    """The journal cannot be written, say; and an idle worker that was killed is replaced before it gets a run."""
+    asked = tiny_study.study((arm("plain"), arm("long", **LONG)), seeds=2)
+    tasks = tiny_study.tasks(tmp_path, asked)
+    before = open_files()
+    with tiny_study.cheap():
+        news = Processes(1)([tasks[0], tasks[2], tasks[1]], lambda *news: None)
+        task, _ = next(news)
+        (idle,) = multiprocessing.active_children()
+        idle.kill()
+        idle.join()
+        (_, line) = next(news)
+        assert line.status == "finished"
+        with pytest.raises(ZeroDivisionError):
+            list(Processes(2)(tasks, lambda *news: 1 / 0))
+        news.close()  # type: ignore[attr-defined]
+    assert not multiprocessing.active_children()
+    assert open_files() == before
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("warm")
+def test_eight_seeds_in_parallel_are_eight_seeds_in_series(tmp_path: Path) -> None:
+    check_same(tmp_path, tiny_study.study(seeds=8), workers=2)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("warm")
+def test_ten_workers_killed_over_a_study(tmp_path: Path) -> None:
+    asked = tiny_study.study(tuple(arm(f"{lr:g}", lr=lr, epochs=20) for lr in (0.01, 0.02, 0.03)), seeds=4)
+    killed: set[str] = set()
+
+    def watch(task: Task, news: float | Line) -> None:
+        if isinstance(news, float) and task.key not in killed and len(killed) < 10:
+            killed.add(task.key)
+            os.kill(worker_of(task), signal.SIGKILL)
+
+    outcome = tiny_study.make(tmp_path / "killed", asked, executor=Processes(2), watch=watch)
+    lines = [cell.line for cell in outcome.cells if cell.line]
+    assert [line.message for line in lines if line.status == "failed"] == [KILLED] * 10
+    assert len([line for line in lines if line.status == "finished"]) == 2
+    again = tiny_study.make(tmp_path / "killed", asked, executor=Processes(2))
+    straight = tiny_study.make(tmp_path / "straight", asked)
+    assert [plainly(cell.line) for cell in again.cells if cell.line] == [
+        plainly(cell.line) for cell in straight.cells if cell.line
+    ]
+
+
+# Signals -----------------------------------------------------------------------------------------------
+
+
+def test_a_driver_that_is_interrupted_lets_its_worker_write_a_checkpoint(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Ctrl-C reaches the worker too; it must not be the second signal, which ends a run at once."""
+    asked = tiny_study.study((arm("long", epochs=20), arm("other", epochs=20, lr=0.01)), seeds=1)
+    (task, _) = tiny_study.tasks(tmp_path, asked)
+    _, _, root = training.located(task.config, task.place)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def progress(task: Task, share: float) -> None:
+        if not sent:
+            sent.append(worker_of(task))
+            os.kill(sent[0], signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    sent: list[int] = []
+    with pytest.raises(Interrupted) as error:
+        list(Processes(1)([task], progress))
+    assert str(error.value) == (
+        "The study was stopped; runs that were under way have written a checkpoint. The same command goes on."
+    )
+    assert error.value.exit_code == 130 and sent
+    assert {number: signal.getsignal(number) for number in handlers} == handlers
+    assert not multiprocessing.active_children()
+    assert capfd.readouterr().err == ""
+    found, _ = snapshot.newest(root / "checkpoints")
+    assert found is not None and 0 < found.step < 40
+    ((_, line),) = serial([task], lambda *news: None)
+    ((_, alone),) = serial(tiny_study.tasks(tmp_path / "alone", asked)[:1], lambda *news: None)
+    assert plainly(line) == plainly(alone)
+
+
+def until(true: Callable[[], bool], seconds: float = 300) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def nursery() -> Iterator[tiny_study.Nursery]:
+    warm = tiny_study.Nursery()
+    yield warm
+    warm.close()
+
+
+@pytest.mark.slow
+def test_a_driver_with_workers_is_stopped_in_every_way(nursery: tiny_study.Nursery, tmp_path: Path) -> None:
+    """Ctrl-C to the whole group, SIGKILL and SIGTERM to the driver; the worker processes are really spawned."""
+    tiny_study.make(tmp_path / "straight")
+    folder = tmp_path / "stopped"
+
+    def results() -> int:
+        return len(list(folder.glob("runs/*/*/result.json")))
+
+    def held() -> list[Path]:
+        return [root for root in folder.glob("runs/*/seed-*") if _is_held(root)]
+
+    for number, everyone in ((signal.SIGINT, True), (signal.SIGKILL, False), (signal.SIGTERM, False)):
+        before = results()
+        driver = nursery.start(folder, workers=2)
+        until(lambda before=before: results() > before and bool(held()))  # type: ignore[misc]
+        (os.killpg if everyone else os.kill)(driver, number)
+        code = nursery.wait(driver)
+        assert code == (-9 if number == signal.SIGKILL else 128 + number)
+        # Whoever is left of a driver that was killed lets go of its run at once, as fast as a busy machine allows.
+        until(lambda: not held(), seconds=5)
+    # Python's resource tracker warns of a semaphore (of tqdm, in torch.fx) that the killed processes left.
+    said = [text for text in tiny_study.said(folder).splitlines() if "resource_tracker" not in text]
+    sentence = str(executors.stopped(signal.SIGINT))
+    assert [text for text in said if "warnings.warn" not in text] == [sentence] * 2
+    assert 0 < len(tiny_study.rows(folder)) < 12
+    assert nursery.wait(nursery.start(folder)) == 0, tiny_study.said(folder)
+    assert tiny_study.rows(folder) == tiny_study.rows(tmp_path / "straight")
+
+
+def _is_held(root: Path) -> bool:
+    try:
+        with files.held(root):
+            return False
+    except RunBusy:
+        return True
+
+
+# Choosing one ------------------------------------------------------------------------------------------
+
+
+def test_an_address_belongs_to_ray() -> None:
+    with pytest.raises(ConfigError) as error:
+        executor("processes", address="10.0.0.1:6379")
+    assert str(error.value) == "--address belongs to --executor ray, not to processes."
+    assert executor("serial") is serial
+    chosen = executor("processes", workers=3)
+    assert isinstance(chosen, Processes) and chosen.count == 3
+
+
+def test_a_worker_is_hung_by_its_own_measure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fifty times its longest pause, but never sooner than the floor; how long a run takes to start does not count."""
+    task = tiny_study.tasks(tmp_path, tiny_study.study(tiny_study.ARMS[:2], seeds=1))[0]
+    ours, theirs = multiprocessing.Pipe()
+    worker = executors._Worker(multiprocessing.get_context("spawn").Process(), ours)
+    clock = iter([0.0, 599.0, 601.0, 500.0, 509.0, 511.0, 503.0, 652.0, 654.0])
+    monkeypatch.setattr(executors.time, "monotonic", lambda: next(clock))
+    worker.give(task)  # at 0
+    assert theirs.recv() == task
+    assert [worker.is_hung(10) for _ in range(2)] == [False, True]  # starting, at 599 and at 601
+    theirs.send(0.0)
+    worker.listen(lambda *news: None)  # at 500
+    assert [worker.is_hung(10) for _ in range(2)] == [False, True]  # at 509 and at 511: the floor
+    theirs.send(0.5)
+    worker.listen(lambda *news: None)  # at 503
+    assert [worker.is_hung(10) for _ in range(2)] == [False, True]  # at 652 and at 654: fifty times three
+    ours.close()
+    theirs.close()

@@ -1,0 +1,103 @@
+"""What a study will cost and can show, where every time is set by hand."""
+
+from pathlib import Path
+
+import pytest
+from made import line, outcome, study
+
+from convscope.studies import plan as planning
+from convscope.studies import stats
+from convscope.studies.design import arm, greater
+from convscope.studies.journal import Journal
+from convscope.studies.plan import ArmPlan, Plan, cost_key, plan, spread, time_of_a_run
+from convscope.studies.task import key_of
+from convscope.train.prepare import Place
+
+
+@pytest.fixture
+def timed(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Every run takes its number of epochs in seconds; the list tells what was timed."""
+    asked: list[float] = []
+
+    def seconds(config: object, place: Place) -> float:
+        asked.append(config.recipe.epochs)  # type: ignore[attr-defined]
+        return asked[-1]
+
+    monkeypatch.setattr(planning, "time_of_a_run", seconds)
+    return asked
+
+
+def test_runs_and_time_by_hand(timed: list[float], tmp_path: Path) -> None:
+    """Two arms of 1 s and 4 s, three seeds, one of the second in the journal with 10 s: 3 x 1 + 2 x 10 on two workers."""
+    design = study(arm("short"), arm("long", epochs=4))
+    known = key_of(design.config(design.arms[1], 1))
+    Journal(tmp_path).append(line(known, 0.5))
+    found = plan(design, tmp_path, Place(tmp_path), workers=2)
+    assert found.arms == (ArmPlan("short", 3, 1.0, timed=True), ArmPlan("long", 2, 10.0, timed=False))
+    assert (found.runs, found.seconds) == (5, 11.5)
+    assert timed == [1.0]
+    assert list(tmp_path.iterdir()) == [tmp_path / "journal.jsonl"]
+
+
+def test_the_last_run_is_waited_for(timed: list[float], tmp_path: Path) -> None:
+    design = study(arm("short"), arm("long", epochs=40), seeds=1)
+    assert plan(design, tmp_path, Place(tmp_path), workers=8).seconds == 40.0
+
+
+def test_arms_that_cost_the_same_are_timed_once(timed: list[float], tmp_path: Path) -> None:
+    design = study(arm("a"), arm("b", lr=0.3), arm("c", {"model.norm": "batch"}), arm("d", schedule="step"))
+    plan(design, tmp_path, Place(tmp_path))
+    assert len(timed) == 2
+    keys = [cost_key(design.config(one, 0)) for one in design.arms]
+    assert keys[0] == cost_key(design.config(design.arms[0], 7)) == keys[1] == keys[3] != keys[2]
+
+
+def test_tries_are_runs_too(timed: list[float], tmp_path: Path) -> None:
+    """Three rates on two trial seeds, then three seeds: nine runs, and no arm without a run in the journal is free."""
+    design = study(
+        arm("a", tries={"lr": [0.1, 0.2, 0.3]}),
+        arm("b", optimizer="adam", tries={"lr": [0.1, 0.2, 0.3]}),
+        trial_seeds=2,
+    )
+    assert [one.runs for one in plan(design, tmp_path, Place(tmp_path)).arms] == [9, 9]
+
+
+def test_what_failed_is_counted_and_what_diverged_is_not(timed: list[float], tmp_path: Path) -> None:
+    design = study(arm("a"), arm("b", lr=0.3))
+    for seed, status in enumerate(("failed", "diverged")):
+        key = key_of(design.config(design.arms[1], seed))
+        Journal(tmp_path).append(line(key, status=status, numbers={}, provenance={}))
+    assert plan(design, tmp_path, Place(tmp_path)).arms[1].runs == 2
+
+
+def test_power_is_that_of_the_paired_test(timed: list[float], tmp_path: Path) -> None:
+    found = plan(study(arm("a"), arm("b", lr=0.3), seeds=5, sd=0.01), tmp_path, Place(tmp_path))
+    assert found.sd_from == "assumed by the study"
+    assert found.detectable is not None
+    assert stats.power(5, found.detectable, 0.01) == pytest.approx(0.8, abs=1e-6)
+    assert plan(study(arm("a"), arm("b", lr=0.3), seeds=1), tmp_path, Place(tmp_path)).detectable is None
+
+
+def test_the_spread_of_runs_that_are_there_is_pooled() -> None:
+    """Differences 0.1, 0.2, 0.3 (variance 0.01) and 0, 0, 0.3 (variance 0.03): pooled sd sqrt 0.02."""
+    design = study(
+        arm("a"), arm("b", lr=0.3), arm("c", lr=0.4), greater("b", "a", "S1.1"), greater("c", "a", "S1.1")
+    )
+    found = outcome(design, {"a": [0.5, 0.5, 0.5], "b": [0.6, 0.7, 0.8], "c": [0.5, 0.5, 0.8]})
+    sd, said = spread(found)
+    assert sd == pytest.approx(0.02**0.5)
+    assert said == "pooled over the 2 comparisons that have at least 3 seeds"
+
+
+def test_a_real_run_is_timed_without_leaving_anything(tmp_path: Path) -> None:
+    """Twice the epochs cost about twice the steps; the clock of a shared machine decides no more than that."""
+    design = study(arm("a", epochs=10), arm("b", epochs=1000))
+    place = Place(tmp_path / "runs", cache_dir=tmp_path / "cache")
+    short, long = (time_of_a_run(design.config(one, 0), place) for one in design.arms)
+    assert 0 < short < long
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_plan_counts_nothing_that_is_done() -> None:
+    arms = (ArmPlan("a", 0, 100.0, timed=False), ArmPlan("b", 1, 10.0, timed=True))
+    assert Plan(arms, 2, 3, 0.01, "", None).seconds == 10.0

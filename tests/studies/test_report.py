@@ -1,0 +1,162 @@
+"""What a study found, worked out on paper.
+
+The arm `new` against `old` on seeds 0, 1, 2: 0.52 - 0.50, 0.55 - 0.51, 0.58 - 0.52 = 0.02, 0.04, 0.06: mean 0.04, sd 0.02,
+standard error 0.02/sqrt 3 = 0.011547, t = 3.4641 with 2 degrees of freedom, two-sided p = 0.07418; t(0.975, 2) = 4.302653,
+so the interval is 0.04 +- 0.049683.
+"""
+
+import pytest
+from made import line, outcome, study
+
+from convscope.studies.conduct import Outcome
+from convscope.studies.design import Confused, Published, arm, equal, factorial, greater, less
+from convscope.studies.journal import Line
+from convscope.studies.report import level, report, unit
+
+OLD, NEW = [0.50, 0.51, 0.52], [0.52, 0.55, 0.58]
+
+
+def diverged(key: str) -> Line:
+    return line(key, None, status="diverged", message="Step 3: the loss is nan.", numbers={})
+
+
+def test_means_differences_and_counting_by_hand() -> None:
+    design = study(
+        arm("old"),
+        arm("new", lr=0.3, published=Published(0.6, "S1.1")),
+        greater("new", "old", "S1.1", by=0.1),
+    )
+    found = report(outcome(design, {"old": OLD, "new": NEW}))
+    old, new = found.arms
+    assert old.summary and new.summary and old.summary.mean == pytest.approx(0.51)
+    assert new.summary.sd == pytest.approx(0.03)
+    assert (old.runs, old.seconds) == ("3", 10.0)
+    (row,) = found.comparisons
+    assert row.paired and row.paired.mean == pytest.approx(0.04) and row.paired.sd == pytest.approx(0.02)
+    assert row.paired.low == pytest.approx(0.04 - 0.049683, abs=1e-6)
+    assert row.p == pytest.approx(0.07418, abs=1e-5)
+    assert row.judgement.verdict == "not distinguishable"
+    assert found.images == 200
+    assert found.counting == pytest.approx((0.51 * 0.49 / 200) ** 0.5)
+    assert found.is_complete
+
+
+def test_holm_is_over_the_comparisons_that_have_a_p() -> None:
+    """Two of p = 0.07418 and one without runs: each p doubles, not triples."""
+    design = study(
+        arm("old"), arm("new", lr=0.3), arm("newer", lr=0.4), arm("never", lr=0.5),
+        *(greater(name, "old", "S1.1") for name in ("new", "newer", "never")),
+    )  # fmt: skip
+    found = report(outcome(design, {"old": OLD, "new": NEW, "newer": NEW, "never": [None] * 3}))
+    assert [row.p and round(row.p, 5) for row in found.comparisons] == [0.14836, 0.14836, None]
+    assert found.comparisons[2].judgement.sentence == "no seed that both 'never' and 'old' finished"
+    assert found.arms[3].runs == "0 of 3: 3 not run"
+    assert not found.is_complete
+
+
+def test_only_seeds_that_both_arms_finished_are_paired() -> None:
+    design = study(arm("old"), arm("new", lr=0.3), greater("new", "old", "S1.1"))
+    found = report(outcome(design, {"old": [0.5, None, 0.5], "new": [0.6, 0.9, 0.8]}))
+    paired = found.comparisons[0].paired
+    assert paired and paired.n == 2 and paired.mean == pytest.approx(0.2)
+    assert found.comparisons[0].judgement.sentence == "2 seeds: an interval, no verdict; 3 are needed"
+
+
+ALL_LOST = [diverged("x/0"), diverged("x/1"), diverged("x/2")]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "form", "said"),
+    [
+        (OLD, ALL_LOST, less, "supported: 3 of 3 runs of 'new' diverged, and none of 'old'"),
+        (OLD, ALL_LOST, greater, "contradicted: 3 of 3 runs of 'new' diverged, and none of 'old'"),
+        (ALL_LOST, NEW, greater, "supported: 3 of 3 runs of 'old' diverged, and none of 'new'"),
+        (
+            OLD,
+            [0.9, diverged("x/1"), 0.9],
+            greater,
+            "no verdict: 1 of 3 runs of 'new' diverged, and what the others reached decides nothing",
+        ),
+        (
+            ALL_LOST,
+            ALL_LOST,
+            less,
+            "no verdict: 3 of 3 runs of 'new' diverged and 3 of 3 runs of 'old' diverged, and what the others "
+            "reached decides nothing",
+        ),
+    ],
+)
+def test_runs_that_diverged_are_never_averaged_away(
+    old: list[object], new: list[object], form: object, said: str
+) -> None:
+    design = study(arm("old"), arm("new", lr=0.3), form("new", "old", "S1.1"))  # type: ignore[operator]
+    found = report(outcome(design, {"old": old, "new": new}))
+    assert found.comparisons[0].judgement.sentence == said
+
+
+def test_of_a_measure_without_a_direction_nothing_follows_from_divergence() -> None:
+    design = study(
+        arm("old"), arm("new", lr=0.3), less("new", "old", "S1.1", measure="activations/dead"),
+    )  # fmt: skip
+    found = report(outcome(design, {"old": OLD, "new": ALL_LOST}))
+    assert found.comparisons[0].judgement.verdict == "none"
+
+
+def test_a_value_that_is_no_number_is_left_out_and_not_averaged() -> None:
+    design = study(arm("old"), arm("new", lr=0.3))
+    found = report(outcome(design, {"old": [0.5, None, 0.7], "new": [line("new/0", None), 0.6, 0.8]}))
+    assert found.arms[1].summary and found.arms[1].summary.n == 2
+    assert found.arms[1].summary.mean == pytest.approx(0.7)
+
+
+def test_effects_of_a_factorial_per_seed() -> None:
+    """No interaction by construction: a adds 0.1 and b 0.2, whatever the other and the seed."""
+    design = study(*factorial({"a": {"0": {}, "1": {"lr": 0.3}}, "b": {"0": {}, "1": {"epochs": 2}}}))
+    cells = {"a 0, b 0": 0.1, "a 1, b 0": 0.2, "a 0, b 1": 0.3, "a 1, b 1": 0.4}
+    found = report(outcome(design, {name: [base, base + 0.01, base] for name, base in cells.items()}))
+    means = {row.effect.factors: row.effect.paired.mean for row in found.effects}
+    assert means == {
+        ("a",): pytest.approx(0.1),
+        ("b",): pytest.approx(0.2),
+        ("a", "b"): pytest.approx(0, abs=1e-12),
+    }
+
+
+def test_pairs_over_seeds_by_hand() -> None:
+    """a-b: 5 + 1, b-a: 4 + 3, c-a: 0 + 2, a-c: 1 + 0: b-a first by the sum, though a-b leads in one seed."""
+    first = [[10, 5, 1], [4, 10, 0], [0, 0, 10]]
+    second = [[10, 1, 0], [3, 10, 0], [2, 0, 10]]
+    design = study(arm("old", confused=Confused(("a-b",), "S4.20")), arm("new", lr=0.3), seeds=2)
+    lines = [line(f"old/{seed}", 0.5, confusion=counts) for seed, counts in enumerate((first, second))]
+    (row,) = report(outcome(design, {"old": lines, "new": [0.5, 0.5]})).pairs
+    assert row.pairs == (("b-a", 7, 2), ("a-b", 6, 2), ("c-a", 2, 1))
+    assert row.seeds == 2
+
+
+def test_equality_is_judged_by_two_one_sided_tests() -> None:
+    design = study(arm("old"), arm("new", lr=0.3), equal("new", "old", "S1.57", within=0.05))
+    near = [0.501, 0.512, 0.519]
+    found = report(outcome(design, {"old": OLD, "new": near}))
+    assert found.comparisons[0].judgement.verdict == "supported"
+
+
+def test_numbers_are_written_in_their_unit() -> None:
+    assert unit("final_accuracy")(0.0231) == "+2.31 points"
+    assert unit("final_loss")(-0.0231) == "-0.0231"
+    assert level("best_accuracy")(0.6802) == "68.02 %"
+    assert level("macs")(40_551_424.0) == "40,551,424"
+    assert level("final_loss")(0.52317) == "0.5232"
+
+
+def test_a_report_of_different_sets_does_not_count_images_together() -> None:
+    design = study(arm("old"), arm("new", data="mnist"))
+    lines = [line(f"new/{seed}", 0.5, images=100) for seed in range(3)]
+    found = report(outcome(design, {"old": OLD, "new": lines}))
+    assert (found.images, found.counting) == (0, None)
+
+
+def test_an_outcome_tells_what_it_pooled() -> None:
+    design = study(arm("old"), arm("new", lr=0.3))
+    mixed = ("The torch versions differ: 2.9 then, 2.13 now.",)
+    found: Outcome = outcome(design, {"old": OLD, "new": NEW}, mixed=mixed)
+    assert report(found).mixed == mixed

@@ -1,0 +1,130 @@
+"""Whatever happens to a run, it gives a line: row E2."""
+
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny_study
+
+from convscope.core import catalog, files
+from convscope.core.config import Choice
+from convscope.core.errors import Interrupted, NoMemory
+from convscope.studies import task as tasks
+from convscope.studies.design import arm
+from convscope.studies.task import Task, perform, users_own
+from convscope.train import run as training
+
+PAIR = (arm("plain"), arm("adam", optimizer="adam", lr=0.003))
+
+
+@pytest.fixture
+def plain(tmp_path: Path) -> Task:
+    return tiny_study.tasks(tmp_path, tiny_study.study(PAIR, seeds=1))[0]
+
+
+def unwatched(share: float) -> None:
+    """Nobody looks."""
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (MemoryError("12 GiB"), "MemoryError: 12 GiB"),
+        (NoMemory("There is\nno room."), "There is no room."),
+        (ZeroDivisionError("division by zero"), "ZeroDivisionError: division by zero"),
+    ],
+)
+def test_a_run_that_raises_is_a_row(
+    plain: Task, monkeypatch: pytest.MonkeyPatch, error: Exception, message: str
+) -> None:
+    def fall(*given: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(training, "in_directory", fall)
+    line = perform(plain, unwatched)
+    assert (line.status, line.message, line.is_final) == ("failed", message, False)
+    assert (line.key, line.config) == (plain.key, "lenet5 on synthetic, plain, seed 0")
+
+
+def test_an_interrupted_run_is_no_row(plain: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*given: Any) -> None:
+        raise Interrupted("Stopped.", signal.SIGTERM)
+
+    monkeypatch.setattr(training, "in_directory", stop)
+    with pytest.raises(Interrupted, match=r"^Stopped\.$"):
+        perform(plain, unwatched)
+
+
+def test_a_run_that_another_process_holds_is_waited_for(plain: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worker of a driver that was killed lets go within a second; who does not is told of."""
+    with tiny_study.cheap():
+        _, _, root = training.located(plain.config, plain.place)
+        begun = time.monotonic()
+        _held_for(root, 0.5, lambda: _finished(plain))
+        assert time.monotonic() - begun >= 0.5
+        other = replace(plain, config=plain.config.model_copy(update={"seed": 1}))
+        _, _, root = training.located(other.config, other.place)
+        monkeypatch.setattr(tasks, "BUSY_S", 0.2)
+        with files.held(root):
+            line = perform(other, unwatched)
+    pid = (root / ".lock").read_text().strip()
+    assert line.message == f"{root} is being written by process {pid}. Wait for it, or stop it first."
+
+
+def _finished(task: Task) -> None:
+    assert perform(task, unwatched).status == "finished"
+
+
+def _held_for(root: Path, seconds: float, meanwhile: Callable[[], None]) -> None:
+    holding = threading.Event()
+
+    def hold() -> None:
+        with files.held(root):
+            holding.set()
+            time.sleep(seconds)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    assert holding.wait(10)
+    meanwhile()
+    holder.join()
+
+
+def test_progress_is_told_in_shares(plain: Task) -> None:
+    shares: list[float] = []
+    with tiny_study.cheap():
+        perform(plain, shares.append)
+    assert shares[0] == 0 and shares[-1] == 1 and shares == sorted(shares)
+
+
+MINE = """\
+from torch import nn
+
+
+def flat(*, classes: int, channels: int, size: int) -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(channels * size * size, classes))
+"""
+
+
+def test_a_users_model_is_known_to_a_process_that_never_imported_it(
+    plain: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker of `processes` or Ray: the driver's `--import` or `register` happened elsewhere."""
+    (tmp_path / "of_a_user.py").write_text(MINE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setitem(catalog._CATALOG, "models", dict(catalog._CATALOG["models"]))
+    item = catalog.Item("models", "flat", "of_a_user:flat", "one linear layer")
+    config = plain.config.model_copy(update={"model": Choice(name="flat")})
+    unknown = perform(replace(plain, config=config), unwatched)
+    assert unknown.status == "failed" and unknown.message.startswith("No model is called 'flat'.")
+    with tiny_study.tiny.cheap():
+        line = perform(replace(plain, config=config, own=(item,)), unwatched)
+    assert (line.status, line.message) == ("finished", "")
+    assert users_own() == (item,)
