@@ -81,7 +81,7 @@ def page() -> str:
         "carried on at any time.",
         *_table(("study", "what", "source", "runs left", "time"), list(missing(known))),
         "## Where this was measured",
-        *origin(measured),
+        origin(measured),
         "Other measurements: [foundation](foundation.md), [recipes](recipes.md), [networks](zoo.md), "
         "[VGG-A and batch norm](vgg_norm.md), [gallery](gallery/README.md).",
     ]  # fmt: skip
@@ -184,20 +184,10 @@ def missing(known: Sequence[tuple[Study, Outcome, Report]]) -> Iterator[tuple[st
         yield study.name, item.line, item.source, str(plan_row["runs"] if plan_row else left), time
 
 
-def origin(measured: Sequence[tuple[Study, Outcome, Report]]) -> Iterator[str]:
-    """Machines, commits and hours behind the page."""
+def origin(measured: Sequence[tuple[Study, Outcome, Report]]) -> str:
+    """Machines, commits and hours behind the page; a run that two studies share is one."""
     lines = {cell.line.key: cell.line for _, outcome, _ in measured for cell in outcome.cells if cell.line}
-    where = Counter(
-        (line.provenance.get("processor", ""), line.provenance.get("threads")) for line in lines.values()
-    )
-    commits = sorted({str(line.provenance.get("commit", ""))[:10] for line in lines.values()} - {""})
-    hours = sum(line.provenance.get("seconds") or 0 for line in lines.values()) / 3600
-    for (processor, threads), count in where.most_common():
-        yield f"{count} runs on {processor}, {threads} thread each."
-    yield (
-        f"{hours:.1f} hours of one core in all; commits {', '.join(commits)}. The machine did other work beside, so "
-        f"seconds are upper bounds."
-    )
+    return f"{tables.origin(lines.values())} The machine did other work beside, so seconds are upper bounds."
 
 
 def time_what_is_missing() -> None:

@@ -92,6 +92,7 @@ def test_only_provenance_knows_when_where_and_how_long(tmp_path: Path) -> None:
         "steps": 100,
         "commit": "ffff",
         "device": "cuda",
+        "processor": "q",
         "threads": 1,
         "ended": "later",
     }
@@ -119,6 +120,18 @@ def test_a_table_in_a_terminal_is_aligned() -> None:
     assert table.text() == ["arm        mean", "a        1.00 %", "longer  22.00 %"]
     mixed = tables.Table(("a|b", "said", "p"), (("x", "yes: 3", "< 0.0001"), ("y", "", "[1, 2]")))
     assert mixed.markdown()[:2] == ["| a\\|b | said | p |", "| --- | --- | ---: |"]
+
+
+def test_the_origin_adds_up_machines_commits_and_hours() -> None:
+    """Three runs of 1,200 s are an hour; one of them elsewhere, from another commit, changed since; one ended nowhere."""
+    here = {"processor": "A", "device": "cpu", "threads": 1, "commit": "1234567890abcdef", "seconds": 1200.0}
+    there = {**here, "processor": "B", "threads": 2, "commit": "fedcba0987654321+dirty"}
+    lines = [line("x", 0.5, provenance=found) for found in (here, there, here, {})]
+    assert tables.origin(lines) == (
+        "2 runs on A, cpu, 1 thread each; 1 runs on B, cpu, 2 threads each; commits 1234567890, fedcba0987; "
+        "1.00 hours of training in all. Validation split."
+    )
+    assert tables.origin([]) == ""
 
 
 def test_what_weighs_most_comes_first() -> None:

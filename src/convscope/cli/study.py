@@ -209,7 +209,7 @@ def _reported(study: "Study", flags: Flags) -> int:
         finally:
             display.close()
     found = report(outcome)
-    print(report_text(found))
+    print(report_text(found, outcome))
     _write(found, outcome, folder / study.name, flags)
     return sum(row.failed for row in found.arms)
 
@@ -234,7 +234,7 @@ def _write(found: "Report", outcome: "Outcome", folder: Path, flags: Flags) -> N
     print("".join(f", {name}.{flags.format}" for name in drawn))
 
 
-def report_text(found: "Report") -> str:
+def report_text(found: "Report", outcome: "Outcome") -> str:
     """What a study found, for a terminal."""
     from convscope.studies import tables
 
@@ -245,7 +245,7 @@ def report_text(found: "Report") -> str:
         [f"{row.comparison}{tables.of(row, found)}: {tables.judged(row)}" for row in found.comparisons],
         tables.effects(found).text() if found.effects else [],
         tables.pairs(found).text() if found.pairs else [],
-        tables.notes(found),
+        [*tables.notes(found), tables.origin(cell.line for cell in outcome.cells if cell.line)],
     ]
     return "\n\n".join("\n".join(part) for part in parts if part)
 

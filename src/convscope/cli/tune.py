@@ -280,7 +280,7 @@ def compare(study: "Study", folder: Path, place: Any, executor: Any, flags: Flag
     finally:
         display.close()
     found = report(outcome)
-    print(verb.report_text(found))
+    print(verb.report_text(found, outcome))
     tables.write(found, outcome, folder / "comparison", place.command)
     return sum(row.failed for row in found.arms)
 

@@ -14,6 +14,7 @@ import dataclasses
 import io
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from convscope.core import files
 from . import measures
 from .conduct import Outcome
 from .design import Study
+from .journal import Line
 from .report import ArmRow, ComparisonRow, PairRow, Report, level, unit
 from .stats import Summary
 
@@ -219,8 +221,22 @@ def notes(report: Report) -> list[str]:
     return found
 
 
-def markdown(report: Report, command: str, figures: Sequence[str] = ()) -> str:
-    """A page for people."""
+def origin(lines: Iterable[Line]) -> str:
+    """Where runs were made, from which commits, and what they cost: what stands beside every printed number."""
+    known = [line.provenance for line in lines if line.provenance]
+    where = Counter((found["processor"], found["device"], found["threads"]) for found in known)
+    commits = sorted({str(found["commit"])[:10] for found in known} - {""})
+    hours = sum(found["seconds"] or 0 for found in known) / 3600
+    machines = "; ".join(
+        f"{count} runs on {processor}, {device}, {threads} thread{'s' * (threads != 1)} each"
+        for (processor, device, threads), count in sorted(where.items(), key=str)
+    )
+    said = f"commit{'s' * (len(commits) > 1)} {', '.join(commits)}; " if commits else ""
+    return f"{machines}; {said}{hours:.2f} hours of training in all. Validation split." if known else ""
+
+
+def markdown(report: Report, command: str, figures: Sequence[str] = (), made: str = "") -> str:
+    """A page for people; `made` is its `origin`."""
     study = report.study
     explained = measures.EXPLAINED.get(study.measure, measures.label(study.measure))
     parts = [
@@ -233,7 +249,7 @@ def markdown(report: Report, command: str, figures: Sequence[str] = ()) -> str:
         *_section("Comparisons", comparisons(report)),
         *_section("Effects", effects(report)),
         *_section("Confusions", pairs(report)),
-        "\n".join(f"- {note}" for note in notes(report)),
+        "\n".join(f"- {note}" for note in [*notes(report), made] if note),
         *(f"![{Path(name).stem}]({name})" for name in figures),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -267,7 +283,8 @@ def write(report: Report, outcome: Outcome, folder: Path, command: str, figures:
         folder / "study.json",
         (json.dumps(as_json(report, outcome), indent=1, allow_nan=False) + "\n").encode(),
     )
-    files.write(folder / "study.md", markdown(report, command, figures).encode())
+    made = origin(cell.line for cell in outcome.cells if cell.line)
+    files.write(folder / "study.md", markdown(report, command, figures, made).encode())
 
 
 def _table_rows(report: Report) -> Iterable[Sequence[Any]]:
