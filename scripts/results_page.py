@@ -40,8 +40,9 @@ written down before (`docs/statistics.md`). The published numbers were printed b
 Accuracies are of validation images that no training step saw; no test split was opened.
 
 - **supported**, **contradicted**: the paired difference over seeds is significant at 5 % after Holm's correction within
-  its study, with the claimed sign or the other. *open*: not distinguishable with so many seeds; in brackets about how
-  many would be needed.
+  its study, with the claimed sign or the other (an equality is contradicted if the 95 % interval lies wholly outside its
+  margin). *open*: not distinguishable with so many seeds; in brackets about how many would be needed. *diverged*: every
+  run of one of the two did.
 - Each line is one command: `convscope study NAME`. Its page (`studies/NAME/study.md`) has every arm, figures, the exact
   test and what was expected beforehand; `studies/journal.jsonl` holds every run, `provenance.csv` its seconds, commit
   and device.
@@ -82,6 +83,7 @@ def page() -> str:
         *_table(("study", "what", "source", "runs left", "time"), list(missing(known))),
         "## Where this was measured",
         origin(measured),
+        *(f"Pooled in {study.name}: {' '.join(told.mixed)}" for study, _, told in measured if told.mixed),
         "Other measurements: [foundation](foundation.md), [recipes](recipes.md), [networks](zoo.md), "
         "[VGG-A and batch norm](vgg_norm.md), [gallery](gallery/README.md).",
     ]  # fmt: skip
@@ -141,7 +143,7 @@ def numbers(measured: Sequence[tuple[Study, Outcome, Report]]) -> Iterator[tuple
             summary = row.summary
             interval = (
                 f"[{shown(summary.low)}, {shown(summary.high)}]"
-                if summary and summary.low and summary.high
+                if summary and summary.low is not None and summary.high is not None
                 else ""
             )
             yield (
@@ -178,10 +180,11 @@ def missing(known: Sequence[tuple[Study, Outcome, Report]]) -> Iterator[tuple[st
             continue
         left = sum(row.missing for row in told.arms)
         item = catalog.find("studies", study.name)
-        # Trials of a budget are runs too: as planned, unless some of the study has been made since.
-        plan_row = planned.get(study.name)
-        time = duration(float(plan_row["seconds"])) if plan_row else "not timed"
-        yield study.name, item.line, item.source, str(plan_row["runs"] if plan_row else left), time
+        # With as many runs left as when it was timed; some may have been made since, and trials of a budget are runs too.
+        row = planned.get(study.name, {"runs": "0", "seconds": "0"})
+        trials = sum(len(arm.tries) for arm in study.arms) * study.trial_seeds
+        timed = duration(float(row["seconds"])) if int(row["runs"]) >= left else "not timed"
+        yield study.name, item.line, item.source, str(left + trials), timed
 
 
 def origin(measured: Sequence[tuple[Study, Outcome, Report]]) -> str:

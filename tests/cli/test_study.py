@@ -83,10 +83,10 @@ def test_from_a_file_to_tables_figures_and_a_page(done: Path, command: Command) 
         (name, str(seed)) for name in ("plain", "batch norm", "wild") for seed in range(3)
     ]
     assert [row["status"] for row in rows[6:]] == ["diverged"] * 3
-    assert "wild < plain: supported: 3 of 3 runs of 'wild' diverged, and none of 'plain'" in out
+    assert "wild < plain: as claimed, without a p: 3 of 3 runs of 'wild' diverged, and none of 'plain'" in out
     assert "wild, seed 2: diverged: Step " in err
     assert "90.00 % (S1.38)" in out
-    assert "convscope study" in (folder / "study.md").read_text()
+    assert "![curves](curves.png)" in (folder / "study.md").read_text()
 
 
 def test_the_same_command_makes_nothing_again(done: Path, command: Command) -> None:

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import convscope
+from convscope.core import catalog
 
 
 @pytest.mark.parametrize(
@@ -61,6 +62,8 @@ def test_the_public_names_are_written_down() -> None:
         "predict",
         "register",
         "resume",
+        "run_study",
+        "study",
         "train",
     ]
     assert all(callable(getattr(convscope, name)) for name in convscope.__all__)
@@ -86,6 +89,7 @@ def test_a_model_of_ones_own_is_trained_by_name(tmp_path, monkeypatch) -> None:
         'convscope.register(convscope.Item("models", "tinynet", "mymodels:tinynet", "one convolution", "mine"))\n'
     )
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(catalog._CATALOG, "models", dict(catalog._CATALOG["models"]))  # for this test alone
     from convscope.cli.main import main
 
     words = ["train", "tinynet", "synthetic", "--import", "mymodels", "--data.images", "100", "--epochs", "1"]

@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -29,16 +30,10 @@ from convscope.train import loop
 RUNS = 12
 STEPS = 4
 KILLS = 5
+NEVER = 10**9
 EVENTS = 1200
 """Fewer than there are steps and operations on files in the whole study."""
 PAIR = (arm("plain"), arm("adam", optimizer="adam", lr=0.003))
-
-
-@pytest.fixture(scope="module")
-def nursery() -> Iterator[tiny_study.Nursery]:
-    warm = tiny_study.Nursery()
-    yield warm
-    warm.close()
 
 
 @pytest.fixture(scope="module")
@@ -52,19 +47,26 @@ def straight(tmp_path_factory: pytest.TempPathFactory) -> Path:
 # F1: the driver is killed ------------------------------------------------------------------------------
 
 
+def ended(driver: BaseProcess) -> int:
+    """Its exit code, or minus the signal that killed it."""
+    driver.join()
+    assert driver.exitcode is not None
+    return driver.exitcode
+
+
 def under_way(folder: Path) -> int:
     """Runs with a checkpoint and without a result."""
     begun = {path.parents[1] for path in folder.glob("runs/*/seed-*/checkpoints/*.json")}
     return sum(not (root / "result.json").exists() for root in begun)
 
 
-def check_killed(nursery: tiny_study.Nursery, folder: Path, straight: Path, kill: Callable[[], int]) -> int:
+def check_killed(folder: Path, straight: Path, kill: Callable[[], int]) -> int:
     """Kill five times, go on to the end, and compare; how many kills hit a run in its middle."""
     hits = 0
     for _ in range(KILLS):
         assert kill() == -signal.SIGKILL
         hits += under_way(folder)
-    assert nursery.wait(nursery.start(folder, die_at=10**9)) == 0, tiny_study.said(folder)
+    assert ended(tiny_study.driver(folder, die_at=NEVER)) == 0, tiny_study.said(folder)
     assert tiny_study.rows(folder) == tiny_study.rows(straight)
     assert tiny_study.tables(folder) == tiny_study.tables(straight)
     done = Counter(tiny_study.events(folder))
@@ -77,23 +79,21 @@ def check_killed(nursery: tiny_study.Nursery, folder: Path, straight: Path, kill
     return hits
 
 
-def test_a_driver_killed_five_times_finds_the_same(
-    nursery: tiny_study.Nursery, straight: Path, tmp_path: Path
-) -> None:
+def test_a_driver_killed_five_times_finds_the_same(straight: Path, tmp_path: Path) -> None:
     """Each time before a step or an operation on files drawn from its next ones."""
     dice = random.Random(3)
 
     def kill() -> int:
-        return nursery.wait(nursery.start(tmp_path, die_at=dice.randrange(EVENTS // (KILLS + 1))))
+        return ended(tiny_study.driver(tmp_path, die_at=dice.randrange(EVENTS // (KILLS + 1))))
 
-    assert check_killed(nursery, tmp_path, straight, kill) >= 3
+    assert check_killed(tmp_path, straight, kill) >= 3
 
 
 @pytest.mark.slow
-def test_fifty_kills(nursery: tiny_study.Nursery, straight: Path, tmp_path: Path) -> None:
+def test_fifty_kills(straight: Path, tmp_path: Path) -> None:
     """From outside, by the clock: also in the middle of a computation."""
     begun = time.monotonic()
-    assert nursery.wait(nursery.start(tmp_path / "warm", die_at=10**9)) == 0
+    assert ended(tiny_study.driver(tmp_path / "warm", die_at=NEVER)) == 0
     whole = time.monotonic() - begun
     assert len(tiny_study.events(tmp_path / "warm")) > EVENTS
     hits = 0
@@ -101,12 +101,12 @@ def test_fifty_kills(nursery: tiny_study.Nursery, straight: Path, tmp_path: Path
         dice, folder = random.Random(number), tmp_path / f"{number}"
 
         def kill(folder: Path = folder, dice: random.Random = dice) -> int:
-            driver = nursery.start(folder, die_at=10**9)
+            driver = tiny_study.driver(folder, die_at=NEVER)
             time.sleep(dice.uniform(0, whole / (KILLS + 1)))
-            os.kill(driver, signal.SIGKILL)
-            return nursery.wait(driver)
+            driver.kill()
+            return ended(driver)
 
-        hits += check_killed(nursery, folder, straight, kill)
+        hits += check_killed(folder, straight, kill)
     assert hits >= 10
 
 

@@ -5,7 +5,7 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -26,15 +26,9 @@ KILLED = "Its process was ended by SIGKILL. The system does that when memory is 
 
 @pytest.fixture
 def warm(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Workers fork from a process that has imported torch, in 0.1 s instead of 3; else they are as ever."""
-    original = multiprocessing.get_context
-    monkeypatch.setattr(multiprocessing, "get_context", lambda method: original("forkserver"))
-    monkeypatch.setenv("TINY_WORKERS", "1")
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
-    multiprocessing.set_forkserver_preload(["tiny_study"])
-    from multiprocessing import forkserver
-
-    forkserver.ensure_running()
+    """Workers begin in 0.1 s instead of 4; else they are as ever."""
+    context = tiny_study.warm()
+    monkeypatch.setattr(multiprocessing, "get_context", lambda method: context)
 
 
 def worker_of(task: Task) -> int:
@@ -190,15 +184,8 @@ def until(true: Callable[[], bool], seconds: float = 300) -> None:
         time.sleep(0.02)
 
 
-@pytest.fixture
-def nursery() -> Iterator[tiny_study.Nursery]:
-    warm = tiny_study.Nursery()
-    yield warm
-    warm.close()
-
-
 @pytest.mark.slow
-def test_a_driver_with_workers_is_stopped_in_every_way(nursery: tiny_study.Nursery, tmp_path: Path) -> None:
+def test_a_driver_with_workers_is_stopped_in_every_way(tmp_path: Path) -> None:
     """Ctrl-C to the whole group, SIGKILL and SIGTERM to the driver; the worker processes are really spawned."""
     tiny_study.make(tmp_path / "straight")
     folder = tmp_path / "stopped"
@@ -211,11 +198,10 @@ def test_a_driver_with_workers_is_stopped_in_every_way(nursery: tiny_study.Nurse
 
     for number, everyone in ((signal.SIGINT, True), (signal.SIGKILL, False), (signal.SIGTERM, False)):
         before = results()
-        driver = nursery.start(folder, workers=2)
+        driver = tiny_study.driver_with_workers(folder)
         until(lambda before=before: results() > before and bool(held()))  # type: ignore[misc]
-        (os.killpg if everyone else os.kill)(driver, number)
-        code = nursery.wait(driver)
-        assert code == (-9 if number == signal.SIGKILL else 128 + number)
+        (os.killpg if everyone else os.kill)(driver.pid, number)
+        assert driver.wait() == (-9 if number == signal.SIGKILL else 128 + number)
         # Whoever is left of a driver that was killed lets go of its run at once, as fast as a busy machine allows.
         until(lambda: not held(), seconds=5)
     # Python's resource tracker warns of a semaphore (of tqdm, in torch.fx) that the killed processes left.
@@ -223,7 +209,7 @@ def test_a_driver_with_workers_is_stopped_in_every_way(nursery: tiny_study.Nurse
     sentence = str(executors.stopped(signal.SIGINT))
     assert [text for text in said if "warnings.warn" not in text] == [sentence] * 2
     assert 0 < len(tiny_study.rows(folder)) < 12
-    assert nursery.wait(nursery.start(folder)) == 0, tiny_study.said(folder)
+    assert tiny_study.driver_with_workers(folder).wait() == 0, tiny_study.said(folder)
     assert tiny_study.rows(folder) == tiny_study.rows(tmp_path / "straight")
 
 

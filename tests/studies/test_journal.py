@@ -1,6 +1,7 @@
 """A line that is on the disk is never lost: row F3."""
 
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,9 +10,13 @@ from made import line
 
 from convscope.core import records
 from convscope.core.errors import DamagedFile
-from convscope.studies.journal import Journal, decisive
+from convscope.studies.journal import Journal, Line, decisive
 
-THREE = [line("a/0", 0.5), line("a/1", status="diverged", message="Step 3."), line("b/0", 0.25)]
+THREE = [
+    line("a/0", 0.5),
+    line("a/1", status="diverged", message="Step 3."),
+    Line("b/0", "a run", "failed", "No."),
+]
 
 
 def written(folder: Path) -> bytes:
@@ -31,7 +36,7 @@ def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_journal_cut_at_any_byte_of_its_last_line(tmp_path: Path) -> None:
     whole = written(tmp_path)
     begins = whole[:-1].rfind(b"\n") + 1
-    assert len(whole) - begins > 200
+    assert len(whole) - begins > 150
     for length in range(begins, len(whole)):
         (tmp_path / "journal.jsonl").write_bytes(whole[:length])
         journal = Journal(tmp_path)
@@ -75,6 +80,9 @@ def test_a_journal_is_read_while_it_is_written(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     for number in range(100):
         journal.append(line(f"a/{number}", 0.5))
+        seen = len(counts)
+        while number % 25 == 0 and len(counts) < seen + 2:  # on a busy machine the reader waits for its turn
+            time.sleep(0.001)
     stop.set()
     reader.join()
     counts.append(len(Journal(tmp_path)._ended))

@@ -41,14 +41,14 @@ def test_means_differences_and_counting_by_hand() -> None:
     assert found.is_complete
 
 
-def test_holm_is_over_the_comparisons_that_have_a_p() -> None:
-    """Two of p = 0.07418 and one without runs: each p doubles, not triples."""
+def test_holm_counts_comparisons_that_lost_their_runs_too() -> None:
+    """Two of p = 0.07418 and one without runs: each p triples, as if all had been made; the third has none."""
     design = study(
         arm("old"), arm("new", lr=0.3), arm("newer", lr=0.4), arm("never", lr=0.5),
         *(greater(name, "old", "S1.1") for name in ("new", "newer", "never")),
     )  # fmt: skip
     found = report(outcome(design, {"old": OLD, "new": NEW, "newer": NEW, "never": [None] * 3}))
-    assert [row.p and round(row.p, 5) for row in found.comparisons] == [0.14836, 0.14836, None]
+    assert [row.p and round(row.p, 5) for row in found.comparisons] == [0.22254, 0.22254, None]
     assert found.comparisons[2].judgement.sentence == "no seed that both 'never' and 'old' finished"
     assert found.arms[3].runs == "0 of 3: 3 not run"
     assert not found.is_complete
@@ -68,9 +68,20 @@ ALL_LOST = [diverged("x/0"), diverged("x/1"), diverged("x/2")]
 @pytest.mark.parametrize(
     ("old", "new", "form", "said"),
     [
-        (OLD, ALL_LOST, less, "supported: 3 of 3 runs of 'new' diverged, and none of 'old'"),
-        (OLD, ALL_LOST, greater, "contradicted: 3 of 3 runs of 'new' diverged, and none of 'old'"),
-        (ALL_LOST, NEW, greater, "supported: 3 of 3 runs of 'old' diverged, and none of 'new'"),
+        (OLD, ALL_LOST, less, "as claimed, without a p: 3 of 3 runs of 'new' diverged, and none of 'old'"),
+        (
+            OLD,
+            ALL_LOST,
+            greater,
+            "against the claim, without a p: 3 of 3 runs of 'new' diverged, and none of 'old'",
+        ),
+        (ALL_LOST, NEW, greater, "as claimed, without a p: 3 of 3 runs of 'old' diverged, and none of 'new'"),
+        (
+            [0.5, None, 0.5],
+            ALL_LOST,
+            less,
+            "no verdict: 3 of 3 runs of 'new' diverged, and what the others reached decides nothing",
+        ),
         (
             OLD,
             [0.9, diverged("x/1"), 0.9],
@@ -94,12 +105,24 @@ def test_runs_that_diverged_are_never_averaged_away(
     assert found.comparisons[0].judgement.sentence == said
 
 
-def test_of_a_measure_without_a_direction_nothing_follows_from_divergence() -> None:
-    design = study(
-        arm("old"), arm("new", lr=0.3), less("new", "old", "S1.1", measure="activations/dead"),
-    )  # fmt: skip
-    found = report(outcome(design, {"old": OLD, "new": ALL_LOST}))
+@pytest.mark.parametrize("measure", ["activations/dead", "gap", "macs"])
+def test_of_a_gap_or_a_count_nothing_follows_from_divergence(measure: str) -> None:
+    design = study(arm("old"), arm("new", lr=0.3), greater("new", "old", "S1.1", measure=measure))
+    known = [line(f"old/{seed}", 0.5, numbers={"final_accuracy": 0.5, measure: 0.1}) for seed in range(3)]
+    found = report(outcome(design, {"old": known, "new": ALL_LOST}))
     assert found.comparisons[0].judgement.verdict == "none"
+
+
+def test_effects_of_what_survived_have_no_p() -> None:
+    design = study(
+        *factorial({"a": {"0": {}, "1": {"lr": 0.3}}, "b": {"0": {}, "1": {"epochs": 2}}}), seeds=4
+    )
+    values = {arm.name: [0.1, 0.2, 0.3, 0.4] for arm in design.arms}
+    assert all(row.p is not None for row in report(outcome(design, values)).effects)
+    values["a 1, b 1"] = [0.1, 0.2, 0.3, diverged("x")]  # type: ignore[list-item]
+    effects = report(outcome(design, values)).effects
+    assert [row.effect.paired.n for row in effects] == [3, 3, 3]
+    assert all(row.p is None for row in effects)
 
 
 def test_a_value_that_is_no_number_is_left_out_and_not_averaged() -> None:
@@ -107,6 +130,7 @@ def test_a_value_that_is_no_number_is_left_out_and_not_averaged() -> None:
     found = report(outcome(design, {"old": [0.5, None, 0.7], "new": [line("new/0", None), 0.6, 0.8]}))
     assert found.arms[1].summary and found.arms[1].summary.n == 2
     assert found.arms[1].summary.mean == pytest.approx(0.7)
+    assert found.arms[1].runs == "2 of 3: 1 without a number"
 
 
 def test_effects_of_a_factorial_per_seed() -> None:

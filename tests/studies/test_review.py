@@ -205,7 +205,7 @@ WRONG: list[tuple[str, dict[str, Any], tuple[str | int, ...], str]] = [
     ("by 2 %", {"parts": [A, B, greater("b", "a", "S1.1", by=2.3)]}, ("claim", 0, "by"),
      "study s: b > a: `by` is 2.3, and final_accuracy is a fraction. Write 0.023 if 2.3 % is meant."),
     ("many", {"parts": NINE, "baseline": "0"}, ("why_many",),
-     "study s makes 8 comparisons, and each takes power from the others. Make at most 6, or say why there are more: "
+     "study s asks about 8 comparisons, and each takes power from the others. Ask at most 6, or say why there are more: "
      "why_many = '...'."),
 ]  # fmt: skip
 

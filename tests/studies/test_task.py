@@ -127,4 +127,4 @@ def test_a_users_model_is_known_to_a_process_that_never_imported_it(
     with tiny_study.tiny.cheap():
         line = perform(replace(plain, config=config, own=(item,)), unwatched)
     assert (line.status, line.message) == ("finished", "")
-    assert users_own() == (item,)
+    assert item in users_own()

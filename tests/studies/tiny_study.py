@@ -1,12 +1,11 @@
 """A study so small that its driver can be killed fifty times, and what it means that two studies found the same.
 
-In one process: `make`.  In drivers that can really be killed: `Nursery`, a
-warm process that has imported torch (2 s), has computed nothing, and forks
-(tests/train/tiny.py says why that is reliable).
+In one process: `make`.  In drivers that can really be killed: `driver`.
 """
 
 import importlib
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -14,11 +13,14 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from multiprocessing import forkserver
+from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 from typing import Any
 
 sys.path.append(str(Path(__file__).parents[1] / "train"))
 
+import pytest
 import tiny
 
 from convscope.compute import environment
@@ -138,44 +140,37 @@ def lines(folder: Path) -> dict[str, Line]:
 # Drivers that can be killed ---------------------------------------------------------------------------
 
 
-class Nursery:
-    """A warm process; each driver is a fork of it."""
+def warm() -> ForkServerContext:
+    """Begins processes in 0.1 s instead of 4: forks of one that has imported torch and computed nothing.
 
-    def __init__(self) -> None:
-        environ = {**os.environ, "OMP_NUM_THREADS": "1"}
-        self._process = subprocess.Popen(
-            [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environ
-        )
+    Forking is reliable there because neither torch nor BLAS has started a thread (tests/train/tiny.py).
+    """
+    context = multiprocessing.get_context("forkserver")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        patch.setenv("TINY_WORKERS", "1")
+        patch.setenv("PYTHONPATH", str(Path(__file__).parent))
+        context.set_forkserver_preload(["tiny_study"])
+        forkserver.ensure_running()
+    return context
 
-    def _ask(self, **request: Any) -> Any:
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.write(json.dumps(request) + "\n")
-        self._process.stdin.flush()
-        return json.loads(self._process.stdout.readline())
 
-    def start(self, folder: Path, die_at: int | None = None, workers: int = 0) -> int:
-        """Start or continue the study in a process group of its own; gives its number.
+def driver(folder: Path, die_at: int) -> ForkServerProcess:
+    """Start or continue the study in a process of its own, whose exit code is minus the signal that killed it.
 
-        Args:
-            folder: of the study.
-            die_at: it kills itself before the event of this number; an event is a step or an operation on files.
-            workers: in how many processes; 0 is in the driver itself.
-        """
-        folder.mkdir(exist_ok=True)
-        pid: int = self._ask(do="start", folder=str(folder), die_at=die_at, workers=workers)
-        return pid
+    It kills itself before the event of that number; an event is a step or an operation on files.
+    """
+    folder.mkdir(exist_ok=True)
+    process = warm().Process(target=_drive, args=(folder, 0, die_at))
+    process.start()
+    return process
 
-    def wait(self, pid: int) -> int:
-        """Wait for its end: the exit code, or minus the signal that killed it."""
-        code: int = self._ask(do="wait", pid=pid)
-        return code
 
-    def close(self) -> None:
-        """End the warm process."""
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.close()
-        self._process.stdout.close()
-        self._process.wait()
+def driver_with_workers(folder: Path) -> subprocess.Popen[bytes]:
+    """The same in two spawned workers, in a process group of its own; slowly."""
+    folder.mkdir(exist_ok=True)
+    environ = {**os.environ, "TINY_WORKERS": "1", "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen([sys.executable, __file__, folder, "2"], env=environ, start_new_session=True)
 
 
 def said(folder: Path) -> str:
@@ -189,19 +184,16 @@ def events(folder: Path) -> list[str]:
     return path.read_text().split("\n")[:-1] if path.exists() else []
 
 
-def _child(folder: Path, die_at: int | None, workers: int) -> int:
-    os.setpgid(0, 0)
+def _drive(folder: Path, workers: int, die_at: int | None = None) -> None:
     for descriptor in (1, 2):
         os.dup2(os.open(folder / "said", os.O_WRONLY | os.O_CREAT | os.O_APPEND), descriptor)
     if die_at is not None:
         _die_at(die_at, folder / "events")
-    os.environ["TINY_WORKERS"] = "1"  # they import this module, for it is the driver's main one
     try:
         make(folder, executor=Processes(workers) if workers else serial)
     except ConvscopeError as error:
         print(error, file=sys.stderr)
-        return error.exit_code
-    return 0
+        sys.exit(error.exit_code)
 
 
 def _die_at(number: int, log: Path) -> None:
@@ -226,33 +218,10 @@ def _die_at(number: int, log: Path) -> None:
     files.on_operation = lambda operation, path: happened(f"{operation} {path}")
 
 
-def be_cheap() -> None:
-    """What `tiny.cheap` does, for a process of its own: a worker cannot be told otherwise."""
+if os.environ.get("TINY_WORKERS"):
+    # A worker cannot be told to do what `tiny.cheap` does; and what training would import first of all takes 1.3 s.
+    importlib.import_module("torch._inductor.config")
     os.fsync = tiny._no_fsync
     environment.commit, environment.code_hash, preflight.TIMED_S = tiny._no_commit, tiny._no_commit, 0.0
-
-
-def _serve() -> None:
-    # What training would import first of all: 1.3 s of every child's life.
-    importlib.import_module("torch._inductor.config")
-
-    for line in sys.stdin:
-        request = json.loads(line)
-        if request["do"] == "wait":
-            _, status = os.waitpid(request["pid"], 0)
-            answer = os.waitstatus_to_exitcode(status)
-        else:
-            answer = os.fork()
-            if answer == 0:
-                code = 70
-                try:
-                    code = _child(Path(request["folder"]), request["die_at"], request["workers"])
-                finally:
-                    os._exit(code)
-        print(json.dumps(answer), flush=True)
-
-
-if os.environ.get("TINY_WORKERS"):
-    be_cheap()
 if __name__ == "__main__":
-    _serve()
+    _drive(Path(sys.argv[1]), int(sys.argv[2]))

@@ -1,5 +1,6 @@
 """`convscope study`: arms x seeds, with intervals and verdicts."""
 
+import hashlib
 import sys
 import time
 from collections.abc import Sequence
@@ -41,6 +42,10 @@ examples:
 A run that has ended is never made again: its line in the journal is enough. Tables, figures and a page are written
 into a folder of the study's name beside the journal. Validation only: a study never opens a test split.\
 """
+
+
+LONGEST_NAME = 100
+"""Bytes of a study's name that come from --set; file systems end at 255."""
 
 
 class Flags(BaseModel):
@@ -130,6 +135,8 @@ def _changed(study: "Study", pairs: Sequence[str]) -> "Study":
             raise ConfigError(f"--set takes KEY=VALUE, e.g. --set epochs=2, not {pair!r}.")
         changes[key] = spelling.plain(value)
     name = f"{study.name}@{','.join(pairs)}".replace("/", "_")
+    if len(name.encode()) > LONGEST_NAME:  # it is a folder too
+        name = f"{study.name}@{hashlib.sha256(name.encode()).hexdigest()[:10]}"
     return replace(study.with_base(changes), name=name, title=f"{study.title}, with {', '.join(pairs)}")
 
 
@@ -144,7 +151,8 @@ def _planned(study: "Study", flags: Flags) -> str:
     from convscope.compute.device import usable_cores
     from convscope.studies.plan import plan
 
-    workers = {"serial": 1, "processes": flags.workers or usable_cores()}.get(flags.executor, 1)
+    cores = max(1, usable_cores() // flags.threads)
+    workers = {"serial": 1, "processes": flags.workers or cores}.get(flags.executor, 1)
     found = plan(study, _into(flags), _place(flags), workers=workers, threads=flags.threads)
     return plan_text(study, found)
 
@@ -180,11 +188,16 @@ def plan_text(study: "Study", found: "Plan") -> str:
         lines.append("One seed: no interval and no verdict; 3 seeds are the least.")
     else:
         lines.append(
-            f"{found.seeds} seeds show a difference of {said(found.detectable).lstrip('+')} with 80 % power at the 5 % "
-            f"level, if differences deviate by {said(found.sd).lstrip('+')} ({found.sd_from})"
+            f"{found.seeds} seeds show a difference of {said(found.detectable).lstrip('+')} with 80 % power at the "
+            f"5 % level{_family(study)}, if differences deviate by {said(found.sd).lstrip('+')} ({found.sd_from})"
             f"{'; with 2 seeds there is no verdict' if found.seeds < 3 else ''}."
         )
     return "\n".join(lines)
+
+
+def _family(study: "Study") -> str:
+    count = len(study.comparisons)
+    return f" divided by {count} comparisons" if count > 1 else ""
 
 
 def _into(flags: Flags) -> Path:
@@ -226,9 +239,7 @@ def _write(found: "Report", outcome: "Outcome", folder: Path, flags: Flags) -> N
         drawn = figures(found, outcome)
         for name, figure in drawn.items():
             plots.save(figure, folder / f"{name}.{flags.format}")
-    seeds = f" --seeds {flags.seeds}" if flags.seeds else ""
-    changes = f" --set {' '.join(flags.set)}" if flags.set else ""
-    command = f"convscope study {found.study.name.partition('@')[0]}{seeds}{changes}"
+    command = _place(flags).command
     tables.write(found, outcome, folder, command, [f"{name}.{flags.format}" for name in drawn])
     print(f"\nin {folder}: table.csv, runs.csv, provenance.csv, study.json, study.md", end="")
     print("".join(f", {name}.{flags.format}" for name in drawn))

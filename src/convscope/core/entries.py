@@ -711,7 +711,7 @@ _list(
         "resnet20-adam",
         "resnet20:resnet20_adam",
         "ResNet-20: four optimizers, three learning rates each",
-        "S1.60, S3.66, E2.6",
+        "S1.60, S3.60, S3.66, E2.6",
     ),
     (
         "resnet20-momentum",

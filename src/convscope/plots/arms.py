@@ -30,12 +30,13 @@ def cell(arm: Arm, *without: str) -> str:
 
 
 def lost(outcome: Outcome, arm: Arm) -> str:
-    """`2 of 5 diverged, 1 not run`; empty if every run finished."""
+    """`2 of 5 diverged, 1 not run`; empty if every run finished with a number."""
     lines = outcome.lines(arm.name)
     counted = Counter(line.status for line in lines)
     counts = {
         "diverged": counted["diverged"],
         "failed": counted["failed"],
+        "without a number": counted["finished"] - len(outcome.values(arm.name, outcome.study.measure)),
         "not run": outcome.study.seeds - len(lines),
     }
     said = [f"{count} {what}" for what, count in counts.items() if count]

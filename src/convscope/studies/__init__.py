@@ -12,7 +12,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from .design import Arm, Comparison, Confused, Published, Study, arm, equal, factorial, greater, less, study
+from .design import (
+    Arm,
+    Comparison,
+    Confused,
+    Published,
+    Study,
+    arm,
+    different,
+    equal,
+    factorial,
+    greater,
+    less,
+    study,
+)
 
 if TYPE_CHECKING:
     from .report import Report
@@ -24,6 +37,7 @@ __all__ = [
     "Published",
     "Study",
     "arm",
+    "different",
     "equal",
     "factorial",
     "greater",
@@ -103,5 +117,5 @@ def run_study(
         watch=watch or unwatched,
     )
     found = report(outcome)
-    tables.write(found, outcome, folder / asked.name, f"convscope.run_study({asked.name!r})")
+    tables.write(found, outcome, folder / asked.name, place.command)
     return found

@@ -14,12 +14,14 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 from convscope.compute import environment
 from convscope.compute.device import pick
 from convscope.compute.environment import comparable
 from convscope.core import files
-from convscope.core.errors import UsageError
+from convscope.core.config import RunConfig
+from convscope.core.errors import ConvscopeError, UsageError
 from convscope.train.prepare import Place
 from convscope.train.run import catalogued, located
 
@@ -76,11 +78,6 @@ class Outcome:
         }
         return {seed: value for seed, value in found.items() if value is not None}
 
-    @property
-    def is_complete(self) -> bool:
-        """Whether every run has ended, well or not."""
-        return all(cell.line for cell in self.cells)
-
 
 def unwatched(task: Task, news: float | Line) -> None:
     """Nobody looks."""
@@ -111,6 +108,7 @@ def conduct(
         RunBusy: another study is being run in this folder.
         UsageError: the journal holds runs that must not be pooled with those to come.
         ConfigError: an arm cannot be configured; before anything runs.
+        ConvscopeError: runs that choose among tries failed, so the comparison was not begun.
     """
     with files.held(folder):
         journal = Journal(folder)
@@ -118,6 +116,11 @@ def conduct(
         maker.check_all(allow_mixed)
         maker.make(maker.trials())
         study, trials = chosen(study, journal, threads)
+        if undecided := undecided_of(trials):
+            raise ConvscopeError(
+                f"study {study.name}: of the runs that choose among the tries of {', '.join(undecided)} some failed, as "
+                f"{journal.path} says. The same command tries them again; nothing is compared before."
+            )
         maker.make(maker.tasks(study))
     return collect(study, journal, trials, threads, allow_mixed)
 
@@ -162,7 +165,8 @@ class _Maker:
         for arm in self.study.arms:
             for variant in variants(arm) or [arm]:
                 catalogued(self.study.config(variant, 0, self.threads))
-        tasks = [*self.trials(), *self.tasks(self.study)]
+        decided, _ = chosen(self.study, self.journal, self.threads)
+        tasks = [*self.trials(), *self.tasks(decided)]
         known = [(task, line) for task in tasks if (line := self.found(task))]
         if known and len(known) < len(tasks) and not allow_mixed:
             self.refuse_mixed(known)
@@ -197,9 +201,8 @@ class _Maker:
                 self.journal.append(line)
                 self.watch(task, line)
                 if not self.place.allow_different:
-                    # By configuration, not by arm: the tries of one arm may differ in their data.
-                    cells = [Cell(own.key.partition("/")[0], own.seed, self.found(own)) for own in tasks]
-                    if mixed := differences(cells):
+                    known = [(own.config, found) for own in tasks if (found := self.found(own))]
+                    if mixed := differences(known):
                         raise UsageError(refusal(self.study, self.journal, mixed))
 
 
@@ -219,17 +222,19 @@ def variants(arm: Arm) -> list[Arm]:
 
 
 def chosen(study: Study, journal: Journal, threads: int) -> tuple[Study, tuple[Trial, ...]]:
-    """The study with each arm at the best of its tries, as far as all of them have been made; and how all did.
+    """The study with each arm at the best of its tries, and how all did.
+
+    An arm is decided when all of its trials have ended: with the best mean, the first of equal ones; the first of all if
+    every try diverged, so that its rows will show that.
 
     Raises:
         ConfigError: the measure has no better and worse.
     """
     arms, trials = [], []
     for arm in study.arms:
-        means = [_mean(study, variant, journal, threads) for variant in variants(arm)]
-        known = [mean for mean in means if mean is not None]
-        pick_of = max if not arm.tries or measures.higher_is_better(study.measure) else min
-        best = means.index(pick_of(known)) if known else None
+        lines = [_trial_lines(study, variant, journal, threads) for variant in variants(arm)]
+        means = [_mean(own, study.measure) for own in lines]
+        best = _best(means, study.measure) if all(map(all, lines)) else None
         trials += [
             Trial(arm.name, changes, mean, number == best)
             for number, (changes, mean) in enumerate(zip(arm.tries, means, strict=True))
@@ -239,46 +244,76 @@ def chosen(study: Study, journal: Journal, threads: int) -> tuple[Study, tuple[T
     return replace(study, arms=tuple(arms)), tuple(trials)
 
 
-def _mean(study: Study, variant: Arm, journal: Journal, threads: int) -> float | None:
-    """Of the study's measure over the trial seeds; a value that diverges once is not chosen."""
-    values = []
-    for seed in trial_seeds(study):
-        line = journal.find(key_of(study.config(variant, seed, threads)), [study.measure])
-        value = line.numbers.get(study.measure) if line else None
-        if value is None:
-            return None
-        values.append(value)
-    return fmean(values)
+def undecided_of(trials: Sequence[Trial]) -> list[str]:
+    """The arms of which some try has not ended."""
+    decided = {trial.arm for trial in trials if trial.chosen}
+    return list(dict.fromkeys(trial.arm for trial in trials if trial.arm not in decided))
+
+
+def _best(means: Sequence[float | None], measure: str) -> int | None:
+    if not means:
+        return None
+    known = [mean for mean in means if mean is not None]
+    if not known:
+        return 0
+    return means.index(max(known) if measures.higher_is_better(measure) else min(known))
+
+
+def _trial_lines(study: Study, variant: Arm, journal: Journal, threads: int) -> list[Line | None]:
+    """Of one try, by trial seed; None where the run has not ended."""
+    found = [
+        journal.find(key_of(study.config(variant, seed, threads)), [study.measure])
+        for seed in trial_seeds(study)
+    ]
+    return [line if line and line.is_final else None for line in found]
+
+
+def _mean(lines: Sequence[Line | None], measure: str) -> float | None:
+    """Over the trial seeds; None if a run of them is missing or gave no number: what diverges once is not chosen."""
+    values = [line.numbers.get(measure) if line else None for line in lines]
+    known = [value for value in values if value is not None]
+    return fmean(known) if known and len(known) == len(values) else None
 
 
 def collect(
     study: Study, journal: Journal, trials: tuple[Trial, ...], threads: int, allow_mixed: bool
 ) -> Outcome:
-    """The lines of all arms and seeds.
+    """The lines of all arms and seeds; none of an arm that is not decided.
 
     Raises:
         UsageError: they must not be pooled.
     """
-    cells = tuple(
-        Cell(arm.name, seed, journal.find(key_of(study.config(arm, seed, threads)), study.measures))
-        for arm in study.arms
-        for seed in range(study.seeds)
-    )
-    mixed = differences(cells)
+    undecided = undecided_of(trials)
+    cells, known = [], []
+    for arm in study.arms:
+        for seed in range(study.seeds):
+            config = study.config(arm, seed, threads)
+            line = None if arm.name in undecided else journal.find(key_of(config), study.measures)
+            cells.append(Cell(arm.name, seed, line))
+            if line:
+                known.append((config, line))
+    mixed = differences(known)
     if mixed and not allow_mixed:
         raise UsageError(refusal(study, journal, mixed))
-    return Outcome(study, cells, trials, tuple(mixed))
+    return Outcome(study, tuple(cells), trials, tuple(mixed))
 
 
-def differences(cells: Sequence[Cell]) -> list[str]:
-    """A sentence for each difference that forbids pooling; data and precision are compared within an arm."""
-    own = [(cell.arm, cell.line.environment) for cell in cells if cell.line and cell.line.environment]
-    firsts: dict[str, dict[str, object]] = {}
+def differences(known: Sequence[tuple[RunConfig, Line]]) -> list[str]:
+    """A sentence for each difference that forbids pooling.
+
+    Everything is compared with the first run, but data with the first of the same data configuration, and precision with
+    the first of the same configuration, for other layers may have another.
+    """
+    own = [(config, line.environment) for config, line in known if line.environment]
+    firsts: dict[str, dict[str, Any]] = {}
     found: list[str] = []
-    for arm, there in own:
-        first = firsts.setdefault(arm, there)
-        shared = {**there, "data": own[0][1]["data"], "dtypes": own[0][1]["dtypes"]}
-        found += [*comparable(own[0][1], shared), *comparable(first, there)]
+    for config, there in own:
+        same_data = firsts.setdefault(config.data.model_dump_json(), there)
+        same_run = firsts.setdefault(config.model_copy(update={"seed": 0}).model_dump_json(), there)
+        expected = {**own[0][1], "data": same_data["data"], "dtypes": same_run["dtypes"]}
+        found += comparable(expected, there)
+        if "measures" in there and there["measures"] != same_run.get("measures", there["measures"]):
+            found.append("The code of the diagnostics or of a module of the user's differs between runs.")
         found += [f"A run was not continued as it was begun: {said}" for said in there.get("changes", ())]
     return list(dict.fromkeys(found))
 

@@ -14,9 +14,10 @@ published or asked for:
         yield arm("every 10", schedule="step:every=10", published=Published(0.6802, "S1.29"))
         yield greater("every 10", than="constant", source="S1.29", by=0.0232)
 
-Runs of one seed share split, initial weights, order and augmentation in all
-arms, because each of these is a function of the seed alone (core/streams.py);
-an arm varies what it names and nothing else.
+Runs of one seed share initial weights, order and augmentation in all arms,
+because each of these is a function of the seed alone (core/streams.py), and
+all runs share the split, which has a seed of its own; an arm varies what it
+names and nothing else.
 """
 
 from __future__ import annotations
@@ -104,6 +105,11 @@ def greater(arm: str, than: str, source: str, by: float | None = None, measure: 
 def less(arm: str, than: str, source: str, by: float | None = None, measure: str = "") -> Comparison:
     """The claim that `arm` has less of the measure than another arm; `by` is then negative."""
     return Comparison(arm, "less", than, source, by, measure=measure)
+
+
+def different(arm: str, than: str, source: str = "", measure: str = "") -> Comparison:
+    """The question whether two arms differ, either way, where nobody claimed which."""
+    return Comparison(arm, "different", than, source, measure=measure)
 
 
 def equal(arm: str, than: str, source: str, within: float, measure: str = "") -> Comparison:

@@ -37,7 +37,9 @@ NAMES = ("serial", "processes", "ray")
 HUNG_STEPS = 50
 """A worker is hung when it has reported nothing for so many times the longest pause it made before."""
 HUNG_FLOOR_S = 600.0
-"""But not sooner: reading data, a validation and a diagnostic at the end report nothing while they last."""
+"""But not sooner: reading data and a validation report nothing while they last."""
+LOOKING_S = 4 * 3600.0
+"""A diagnostic at the end may take hours: a landscape of ResNet-20 takes six minutes."""
 TRIES = 3
 """How often a run is begun whose worker hangs."""
 WAIT_S = 0.25
@@ -81,10 +83,12 @@ class _Worker:
     """When it was given its run, or reported last."""
     pause: float | None = None
     """The longest time between two reports of this run; None before the first."""
+    has_learned: bool = False
+    """Whether its steps are made: what is left are the last validation and the diagnostics of its measures."""
 
     def give(self, task: Task) -> None:
         """Let it make this run."""
-        self.task, self.heard, self.pause = task, time.monotonic(), None
+        self.task, self.heard, self.pause, self.has_learned = task, time.monotonic(), None, False
         with suppress(OSError):  # it has just died, which `listen` will find
             self.connection.send(task)
 
@@ -101,12 +105,14 @@ class _Worker:
         self.heard = now
         if isinstance(message, Line):
             return message
+        self.has_learned = message >= 1
         progress(self.task, message)
         return None
 
     def is_hung(self, floor_s: float) -> bool:
         """Whether it has been silent for too long."""
         limit = HUNG_FLOOR_S if self.pause is None else max(floor_s, HUNG_STEPS * self.pause)
+        limit = LOOKING_S if self.has_learned else limit
         return time.monotonic() - self.heard > limit
 
     def end(self) -> str:
@@ -128,7 +134,7 @@ class Processes:
     """
 
     def __init__(self, workers: int = 0, hung_floor_s: float = HUNG_FLOOR_S) -> None:
-        self.count = workers or usable_cores()
+        self.count = workers
         self.hung_floor_s = hung_floor_s
 
     def __call__(self, tasks: Sequence[Task], progress: Progress) -> Ended:
@@ -159,6 +165,12 @@ class Processes:
                             yield task, line
             finally:
                 _stop(workers)
+
+
+def _room(tasks: Sequence[Task]) -> int:
+    """How many runs the cores can make at once, with the threads that each has."""
+    threads = max((task.config.compute.threads for task in tasks), default=1)
+    return max(1, usable_cores() // max(1, threads))
 
 
 def _hand_out(waiting: deque[Task], workers: list[_Worker], count: int) -> None:
@@ -236,9 +248,8 @@ def _work(connection: Connection) -> None:
     threading.Thread(target=_die_with_the_driver, daemon=True).start()
 
     def report(share: float) -> None:
-        with suppress(
-            OSError
-        ):  # the driver has closed the pipe and asked to stop: the run does, at its next moment
+        # The driver may have closed the pipe and asked to stop: the run does, at its next moment.
+        with suppress(OSError):
             connection.send(share)
 
     while True:

@@ -24,7 +24,7 @@ from convscope.train.prepare import Place, build_session
 from convscope.train.run import located
 
 from . import stats
-from .conduct import Outcome, recorded, trial_seeds, variants
+from .conduct import Outcome, chosen, collect, trial_seeds, undecided_of, variants
 from .design import Arm, Study
 from .journal import Journal, Line
 from .task import key_of
@@ -60,7 +60,8 @@ class Plan:
     sd_from: str
     """Where that number comes from."""
     detectable: float | None
-    """The difference that so many seeds show with 80 % power; None below 2 seeds."""
+    """The difference that so many seeds show with 80 % power, at 5 % divided by the comparisons, which is what Holm asks
+    of the smallest p; None below 2 seeds."""
 
     @property
     def runs(self) -> int:
@@ -82,20 +83,33 @@ def plan(study: Study, folder: Path, place: Place, *, workers: int = 1, threads:
         DataMissing, ConfigError: what would stop the study.
     """
     journal = Journal(folder)
+    study, trials = chosen(study, journal, threads)
+    undecided = undecided_of(trials)
     timed: dict[str, float] = {}
-    arms = tuple(_arm_plan(study, arm, journal, place, threads, timed) for arm in study.arms)
-    outcome = recorded(study, folder, threads=threads, allow_mixed=True)
-    sd, sd_from = spread(outcome)
-    detectable = stats.detectable(study.seeds, sd) if study.seeds > 1 else None
+    arms = tuple(
+        _arm_plan(study, arm, journal, place, threads, timed, decided=arm.name not in undecided)
+        for arm in study.arms
+    )
+    sd, sd_from = spread(collect(study, journal, trials, threads, allow_mixed=True))
+    family = max(1, len(study.comparisons))
+    detectable = stats.detectable(study.seeds, sd, alpha=0.05 / family) if study.seeds > 1 else None
     return Plan(arms, workers, study.seeds, sd, sd_from, detectable)
 
 
 def _arm_plan(
-    study: Study, arm: Arm, journal: Journal, place: Place, threads: int, timed: dict[str, float]
+    study: Study,
+    arm: Arm,
+    journal: Journal,
+    place: Place,
+    threads: int,
+    timed: dict[str, float],
+    *,
+    decided: bool,
 ) -> ArmPlan:
     own = [study.config(arm, seed, threads) for seed in range(study.seeds)]
     trials = [study.config(one, seed, threads) for one in variants(arm) for seed in trial_seeds(study)]
-    lines = [journal.find(key_of(config), study.measures) for config in (*own, *trials)]
+    lines = [journal.find(key_of(config), study.measures) for config in trials]
+    lines += [journal.find(key_of(config), study.measures) if decided else None for config in own]
     missing = sum(line is None or not line.is_final for line in lines)
     known = [seconds for line in lines if line and (seconds := _seconds(line))]
     if known or not missing:

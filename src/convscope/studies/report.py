@@ -20,6 +20,8 @@ from .journal import Line
 from .stats import Effect, Paired, Summary
 from .verdict import Judgement
 
+DECIDED_BY_DIVERGENCE = ("final_accuracy", "best_accuracy", "mean_accuracy", "final_loss")
+"""Measures of which a run that diverged has the worst there is; of others, such as the gap, nothing is known."""
 TOP_PAIRS = 3
 """Pairs of confused classes that are named, as in S4.20-22."""
 
@@ -35,6 +37,8 @@ class ArmRow:
     """Further measures."""
     diverged: int
     failed: int
+    numberless: int
+    """Runs that finished with a value that is no finite number."""
     missing: int
     """Runs that have not been made yet."""
     seconds: float | None
@@ -43,18 +47,16 @@ class ArmRow:
     @property
     def runs(self) -> str:
         """`5`, `4 of 5: 1 diverged`."""
-        finished = self.summary.n if self.summary else 0
-        lost = [
-            f"{count} {what}"
-            for count, what in (
-                (self.diverged, "diverged"),
-                (self.failed, "failed"),
-                (self.missing, "not run"),
-            )
-            if count
-        ]
-        total = finished + self.diverged + self.failed + self.missing
-        return f"{finished} of {total}: {', '.join(lost)}" if lost else str(finished)
+        counted = self.summary.n if self.summary else 0
+        lost = {
+            "diverged": self.diverged,
+            "failed": self.failed,
+            "without a number": self.numberless,
+            "not run": self.missing,
+        }
+        total = counted + sum(lost.values())
+        named = ", ".join(f"{count} {what}" for what, count in lost.items() if count)
+        return f"{counted} of {total}: {named}" if named else str(counted)
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class ComparisonRow:
     paired: Paired | None
     """Differences on shared seeds; None without a seed that both arms finished."""
     p: float | None
-    """After Holm over the comparisons of this study; None without a verdict."""
+    """After Holm over all comparisons of this study; None without a verdict."""
     judgement: Judgement
 
 
@@ -76,7 +78,7 @@ class EffectRow:
 
     effect: Effect
     p: float | None
-    """After Holm over the effects of this study."""
+    """After Holm over the effects of this study; None below 3 seeds, and where a run of any arm diverged."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,7 @@ def report(outcome: Outcome) -> Report:
     count = images.pop() if len(images) == 1 else 0
     baseline = outcome.values(study.baseline, study.measure)
     counting = None
-    if count and baseline and study.measure.endswith("accuracy"):
+    if count and baseline and study.measure in ("final_accuracy", "best_accuracy"):
         counting = stats.counting_error(fmean(baseline.values()), count)
     return Report(
         study=study,
@@ -141,13 +143,16 @@ def _arm_row(outcome: Outcome, arm: Arm) -> ArmRow:
         for measure in outcome.study.measures
         if (values := outcome.values(arm.name, measure))
     }
+    finished = _ended(lines, "finished")
+    own = found.get(outcome.study.measure)
     seconds = [line.provenance["seconds"] for line in lines if line.provenance.get("seconds")]
     return ArmRow(
         arm=arm,
-        summary=found.get(outcome.study.measure),
+        summary=own,
         also={measure: found[measure] for measure in outcome.study.measures[1:] if measure in found},
         diverged=_ended(lines, "diverged"),
         failed=_ended(lines, "failed"),
+        numberless=finished - (own.n if own else 0),
         missing=outcome.study.seeds - len(lines),
         seconds=fmean(seconds) if seconds else None,
     )
@@ -158,24 +163,34 @@ def _ended(lines: Sequence[Line], status: str) -> int:
 
 
 def _compared(outcome: Outcome) -> list[ComparisonRow]:
-    """All comparisons; Holm's family is those with enough pairs for a p."""
-    differences = [_differences(outcome, comparison) for comparison in outcome.study.comparisons]
-    raw = {
-        place: verdict.p_of(comparison.form, found, comparison.within)
-        for place, (comparison, found) in enumerate(zip(outcome.study.comparisons, differences, strict=True))
-        if len(found) >= verdict.LEAST_SEEDS
-    }
-    adjusted = dict(zip(raw, stats.holm(list(raw.values())), strict=True))
-    return [
-        ComparisonRow(
-            comparison=comparison,
-            measure=comparison.measure or outcome.study.measure,
-            paired=stats.paired(found) if found else None,
-            p=adjusted.get(place),
-            judgement=_judged(outcome, comparison, found, adjusted.get(place, 1.0)),
-        )
-        for place, (comparison, found) in enumerate(zip(outcome.study.comparisons, differences, strict=True))
+    """All comparisons are one family for Holm, those without runs with p = 1: it must not shrink with what is lost."""
+    study = outcome.study
+    differences = [_differences(outcome, comparison) for comparison in study.comparisons]
+    raw = [
+        verdict.p_of(comparison.form, found, comparison.within) if len(found) >= verdict.LEAST_SEEDS else 1.0
+        for comparison, found in zip(study.comparisons, differences, strict=True)
     ]
+    return [
+        _row(outcome, comparison, found, p)
+        for comparison, found, p in zip(study.comparisons, differences, stats.holm(raw), strict=True)
+    ]
+
+
+def _row(outcome: Outcome, comparison: Comparison, differences: Sequence[float], p: float) -> ComparisonRow:
+    """The verdict; runs that diverged are an outcome, so those that are left do not decide alone."""
+    measure = comparison.measure or outcome.study.measure
+    paired = stats.paired(differences) if differences else None
+    lost = {name: _ended(outcome.lines(name), "diverged") for name in (comparison.arm, comparison.than)}
+    if any(lost.values()):
+        judgement = _judged_by_divergence(outcome, comparison, lost)
+    elif paired is None:
+        judgement = Judgement(
+            "none", f"no seed that both {comparison.arm!r} and {comparison.than!r} finished"
+        )
+    else:
+        judgement = verdict.judge(comparison.form, paired, p, comparison.within, unit(measure))
+    decided = judgement.verdict not in ("none", "diverged")
+    return ComparisonRow(comparison, measure, paired, p if decided else None, judgement)
 
 
 def _differences(outcome: Outcome, comparison: Comparison) -> list[float]:
@@ -185,33 +200,20 @@ def _differences(outcome: Outcome, comparison: Comparison) -> list[float]:
     return [ours[seed] - theirs[seed] for seed in sorted(ours.keys() & theirs.keys())]
 
 
-def _judged(outcome: Outcome, comparison: Comparison, differences: Sequence[float], p: float) -> Judgement:
-    """The verdict; runs that diverged are an outcome, so those that are left do not decide alone."""
-    measure = comparison.measure or outcome.study.measure
-    lost = {name: _ended(outcome.lines(name), "diverged") for name in (comparison.arm, comparison.than)}
-    if any(lost.values()):
-        return _judged_by_divergence(outcome, comparison, lost)
-    if not differences:
-        return Judgement("none", f"no seed that both {comparison.arm!r} and {comparison.than!r} finished")
-    return verdict.judge(comparison.form, stats.paired(differences), p, comparison.within, unit(measure))
-
-
 def _judged_by_divergence(outcome: Outcome, comparison: Comparison, lost: dict[str, int]) -> Judgement:
-    seeds = outcome.study.seeds
+    """Where every run of one arm diverged and every run of the other gave a number, that is said, without a p."""
+    study, measure = outcome.study, comparison.measure or outcome.study.measure
     said = " and ".join(
-        f"{count} of {seeds} runs of {name!r} diverged" for name, count in lost.items() if count
+        f"{count} of {study.seeds} runs of {name!r} diverged" for name, count in lost.items() if count
     )
-    measure = comparison.measure or outcome.study.measure
-    if measure in measures.HIGHER_IS_BETTER and seeds >= verdict.LEAST_SEEDS:
-        worse = "less" if measures.higher_is_better(measure) else "greater"
-        better = "greater" if worse == "less" else "less"
-        all_of_one = (lost[comparison.arm], lost[comparison.than])
-        if all_of_one in ((seeds, 0), (0, seeds)) and comparison.form in (worse, better):
-            claimed_worse = comparison.form == worse
-            is_worse = all_of_one == (seeds, 0)
-            word = "supported" if claimed_worse == is_worse else "contradicted"
-            other = comparison.than if is_worse else comparison.arm
-            return Judgement(word, f"{word}: {said}, and none of {other!r}")
+    finished = {name: len(outcome.values(name, measure)) for name in lost}
+    ours, theirs = comparison.arm, comparison.than
+    for gone, other in ((ours, theirs), (theirs, ours)):
+        if lost[gone] == study.seeds and finished[other] == study.seeds and measure in DECIDED_BY_DIVERGENCE:
+            worse = "less" if measures.higher_is_better(measure) else "greater"
+            as_claimed = {"different": True, worse: gone == ours}.get(comparison.form, gone == theirs)
+            word = "as claimed" if as_claimed and comparison.form != "equal" else "against the claim"
+            return Judgement("diverged", f"{word}, without a p: {said}, and none of {other!r}")
     return Judgement("none", f"no verdict: {said}, and what the others reached decides nothing")
 
 
@@ -231,6 +233,9 @@ def _effects(outcome: Outcome) -> list[EffectRow]:
         if effect.paired.n >= verdict.LEAST_SEEDS and effect.paired.p is not None
     }
     adjusted = dict(zip(raw, stats.holm(list(raw.values())), strict=True))
+    # Seeds of which a run diverged have no effect; those that are left are no fair sample of them.
+    if any(_ended(outcome.lines(arm.name), "diverged") for arm in outcome.study.arms):
+        adjusted = {}
     return [EffectRow(effect, adjusted.get(place)) for place, effect in enumerate(found)]
 
 

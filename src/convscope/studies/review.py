@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import combinations
 from typing import Any
 
 from convscope.core import config as configs
@@ -289,10 +290,16 @@ def _wrong(c: Comparison) -> Iterator[tuple[str, str]]:
 
 
 def _family(study: Study, where: str) -> None:
-    count = len(study.comparisons)
-    if count > LARGEST_FAMILY and not study.why_many.strip():
-        raise Refusal(
-            f"{where} makes {count} comparisons, and each takes power from the others. Make at most {LARGEST_FAMILY}, "
-            f"or say why there are more: why_many = '...'.",
-            "why_many",
-        )
+    for count, what in ((len(study.comparisons), "comparisons"), (_effects(study), "effects of its factors")):
+        if count > LARGEST_FAMILY and not study.why_many.strip():
+            raise Refusal(
+                f"{where} asks about {count} {what}, and each takes power from the others. Ask at most "
+                f"{LARGEST_FAMILY}, or say why there are more: why_many = '...'.",
+                "why_many",
+            )
+
+
+def _effects(study: Study) -> int:
+    """How many main effects and interactions of two factors there are."""
+    counts = [len(levels) - 1 for levels in study.factors.values()]
+    return sum(counts) + sum(first * second for first, second in combinations(counts, 2))

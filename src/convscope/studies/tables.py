@@ -23,7 +23,7 @@ from typing import Any
 from convscope.core import files
 
 from . import measures
-from .conduct import Outcome
+from .conduct import Outcome, Trial
 from .design import Study
 from .journal import Line
 from .report import ArmRow, ComparisonRow, PairRow, Report, level, unit
@@ -205,15 +205,13 @@ def notes(report: Report) -> list[str]:
         found.append(
             "The best epoch is chosen on the images it is scored on, as the source does, so it is a little high."
         )
-    for trial in report.trials:
-        if trial.chosen:
-            tried = sum(other.arm == trial.arm for other in report.trials)
-            value = ", ".join(f"{key} {value}" for key, value in trial.changes.items())
-            found.append(
-                f"{trial.arm}: {value} was the best of {tried} tries on validation, with seeds of their own."
-            )
+    found += [_chosen(report, trial) for trial in report.trials if trial.chosen]
     found += [f"Pooled although runs differ (--allow-mixed): {sentence}" for sentence in report.mixed]
-    lost = [row for row in report.arms if row.diverged or row.failed]
+    if report.study.factors and any(row.diverged for row in report.arms):
+        found.append(
+            "Effects are of the seeds of which no run diverged, and have no p: what is left is no fair sample."
+        )
+    lost = [row for row in report.arms if row.diverged or row.failed or row.numberless]
     found += [
         f"{row.arm.name}: finished {row.runs}; its mean and interval are of those that finished."
         for row in lost
@@ -233,6 +231,17 @@ def origin(lines: Iterable[Line]) -> str:
     )
     said = f"commit{'s' * (len(commits) > 1)} {', '.join(commits)}; " if commits else ""
     return f"{machines}; {said}{hours:.2f} hours of training in all. Validation split." if known else ""
+
+
+def _chosen(report: Report, trial: Trial) -> str:
+    """How an arm came to its value."""
+    value = ", ".join(f"{key} {value}" for key, value in trial.changes.items())
+    tries = [other for other in report.trials if other.arm == trial.arm]
+    lost = sum(other.mean is None for other in tries)
+    if lost == len(tries):
+        return f"{trial.arm}: every one of {lost} tries diverged; {value} is the first."
+    but = f" ({lost} diverged)" if lost else ""
+    return f"{trial.arm}: {value} was the best of {len(tries)} tries on validation{but}, with seeds of their own."
 
 
 def markdown(report: Report, command: str, figures: Sequence[str] = (), made: str = "") -> str:
@@ -288,20 +297,8 @@ def write(report: Report, outcome: Outcome, folder: Path, command: str, figures:
 
 
 def _table_rows(report: Report) -> Iterable[Sequence[Any]]:
-    yield (
-        "arm",
-        "measure",
-        "published",
-        "source",
-        "n",
-        "mean",
-        "sd",
-        "low",
-        "high",
-        "diverged",
-        "failed",
-        "missing",
-    )
+    lost = ("diverged", "failed", "numberless", "missing")
+    yield "arm", "measure", "published", "source", "n", "mean", "sd", "low", "high", *lost
     for row in report.arms:
         for measure in report.study.measures:
             yield (
@@ -309,9 +306,7 @@ def _table_rows(report: Report) -> Iterable[Sequence[Any]]:
                 measure,
                 *_published(row, measure, report),
                 *_numbers(row, measure, report),
-                row.diverged,
-                row.failed,
-                row.missing,
+                *(getattr(row, what) for what in lost),
             )
 
 

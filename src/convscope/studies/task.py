@@ -7,6 +7,7 @@ diverged or failed is a row of the table, never a gap.
 
 from __future__ import annotations
 
+import hashlib
 import sys
 import time
 from collections.abc import Callable, Generator, Sequence
@@ -15,6 +16,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from convscope.compute.environment import PACKAGE
 from convscope.core import catalog, records
 from convscope.core import config as configs
 from convscope.core.catalog import Item
@@ -59,10 +61,25 @@ Ended = Generator[tuple[Task, Line], None, None]
 def key_of(config: RunConfig) -> str:
     """Names a run whatever its data and weights turn out to be: the data's hash is compared, as versions are.
 
-    The identity of a run leaves the places of both out, since there their hashes are in it.
+    The identity of a run leaves the places of both out, since there their hashes are in it. What looks during the run,
+    and how often, is no part of it either, but of the numbers that a study takes from it.
     """
-    places = " ".join(filter(None, (config.data.source, config.recipe.weights)))
+    places = " ".join(filter(None, (config.data.source, config.recipe.weights, _looking(config))))
     return f"{configs.identity(configs.spelled_out(config), places)}/{config.seed}"
+
+
+def _looking(config: RunConfig) -> str:
+    """What looks at a run while it learns, and when; empty if nothing does."""
+    names = [choice.resolved("diagnostics").spelled() for choice in config.compute.inspect]
+    return " ".join([*names, config.compute.inspect_every]) if names else ""
+
+
+def _root(task: Task) -> Path:
+    """The results root; of its own for each way of looking: a run that has ended cannot be looked at any more."""
+    looking = _looking(task.config)
+    if not looking:
+        return task.place.root
+    return task.place.root / f"looking-{hashlib.sha256(looking.encode()).hexdigest()[:10]}"
 
 
 def perform(task: Task, report: Report) -> Line:
@@ -81,17 +98,18 @@ def perform(task: Task, report: Report) -> Line:
 
     try:
         _register(task.own)
-        config, data, root = training.located(task.config, task.place)
+        place = replace(task.place, root=_root(task))
+        config, data, root = training.located(task.config, place)
         run = Run(root)
         with suppress(Diverged):  # its record says so
-            _patiently(lambda: training.in_directory(config, data, root, task.place, watch))
+            _patiently(lambda: training.in_directory(config, data, root, place, watch))
         result, environment = run.result or {}, run.environment
         line = Line(
             key=task.key,
             config=in_words(task),
             status=result["status"],
             message=result.get("message", ""),
-            environment=journal.decisive(environment),
+            environment={**journal.decisive(environment), **_other_code(task)},
             provenance=_provenance(environment, result),
         )
         return line if line.status == "diverged" else _with_numbers(line, run, data, task.measures)
@@ -108,6 +126,16 @@ def users_own() -> tuple[Item, ...]:
     """Everything in the catalog that is not convscope's."""
     every = (item for kind in catalog.kinds() for item in catalog.items(kind))
     return tuple(item for item in every if not item.target.startswith("convscope."))
+
+
+def _other_code(task: Task) -> dict[str, str]:
+    """A hash of the code beside convscope's own that decides these numbers: diagnostics that measure, a user's modules."""
+    files = [Path(sys.modules[item.load().__module__].__file__ or "") for item in task.own]
+    if any("/" in name for name in task.measures):
+        files += sorted((PACKAGE / "diagnostics").glob("*.py"))
+    if not files:
+        return {}
+    return {"measures": hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()}
 
 
 def _register(items: Sequence[Item]) -> None:

@@ -31,7 +31,7 @@ class Judgement:
     """What the runs say of a claim."""
 
     verdict: str
-    """supported, contradicted, different, not distinguishable, or none."""
+    """supported, contradicted, different, not distinguishable, diverged, or none."""
     sentence: str
     """One line with the numbers."""
 
@@ -40,8 +40,7 @@ def p_of(form: Form, differences: Sequence[float], within: float | None = None) 
     """The p-value of a claim that enters Holm's family: of the equivalence test for `equal`, else two-sided.
 
     Two-sided for `greater` and `less` too: the same p must be able to contradict
-    a claim.  Below two differences it is 1, so that a claim whose runs failed
-    still counts in its family.
+    a claim.  Below two differences it is 1.
 
     Raises:
         UnknownName: no such form.

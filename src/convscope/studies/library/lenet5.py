@@ -61,6 +61,7 @@ def lenet5_init() -> Iterator[Arm | Comparison]:
     question="Initialisation, rate and decay varied one by one: which of them matters, and do they interact?",
     expectation="The rate matters, the initialisation hardly: LeNet-5 is shallow.",
     model="lenet5", data="mnist", recipe=_RECIPE, baseline="init uniform, rate 0.003, decay 0.9",
+    why_many="no claims; the effects of a factorial are asked together",
     also=("best_accuracy", "mean_accuracy"),
 )  # fmt: skip
 def lenet5_init_factorial() -> Iterator[Arm | Comparison]:
@@ -103,6 +104,7 @@ def lenet5_sets() -> Iterator[Arm | Comparison]:
     expectation="Within two points up to 0.6, worse at 0.8; the units do not die, and leaky ReLU is no better.",
     model="lenet5:init=truncated-normal", data="mnist", recipe={**_RECIPE, "epochs": 10},
     baseline="noise 0, activation ReLU", measure="final_accuracy", axis="noise",
+    why_many="beside six claims, the effects of a factorial are asked together",
     also=("best_accuracy", "train_accuracy", "activations/dead_share"),
 )  # fmt: skip
 def lenet5_noise() -> Iterator[Arm | Comparison]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ..design import Arm, Comparison, Published, arm, equal, factorial, greater, less, study
+from ..design import Arm, Comparison, Published, arm, different, factorial, greater, less, study
 
 _PLAIN = {
     "epochs": 30, "batch_size": 128, "lr": 0.01, "optimizer": "sgd:momentum=0.9", "schedule": "constant",
@@ -64,7 +64,8 @@ def simplenn_norm() -> Iterator[Arm | Comparison]:
 @study(
     question="Does batch norm allow larger learning rates?",
     expectation="Yes: without it the accuracy collapses from 0.05 on; the interaction with the rate is the claim.",
-    model="simplenn", data="cifar10", recipe=_AUGMENTED, baseline="norm none, rate 0.01", axis="lr", **_BEST,
+    model="simplenn", data="cifar10", recipe=_AUGMENTED, baseline="norm none, rate 0.01", axis="lr",
+    why_many="beside three claims, the effects of a factorial are asked together", **_BEST,
 )  # fmt: skip
 def simplenn_norm_rates() -> Iterator[Arm | Comparison]:
     """Batch norm by learning rate."""
@@ -105,6 +106,8 @@ def simplenn_swish() -> Iterator[Arm | Comparison]:
 )  # fmt: skip
 def simplenn_rectifiers() -> Iterator[Arm | Comparison]:
     """Dead units: ReLU, leaky ReLU and ELU."""
+    # Dead is what no image lifts above zero. Behind leaky ReLU and ELU such a unit still has a gradient and can recover,
+    # so there the count says less than S1.7 means.
     yield arm("ReLU")
     yield arm("leaky ReLU", {"model.activation": "leaky-relu"})
     yield arm("ELU", {"model.activation": "elu"})
@@ -179,7 +182,7 @@ def simplenn_dropout() -> Iterator[Arm | Comparison]:
     yield less("dropout 0.3, penalty L2", "dropout 0, penalty L2", "S1.5")
     yield less("dropout 0.3, penalty L1", "dropout 0.3, penalty none", "S1.5")
     yield less("dropout 0.3, penalty L1", "dropout 0, penalty L1", "S1.5")
-    yield less("dropout 0.3, penalty none", "dropout 0, penalty none", "S1.4", measure="mean_accuracy")
+    yield different("dropout 0.3, penalty none", "dropout 0, penalty none", "S1.4", measure="mean_accuracy")
 
 
 @study(
@@ -196,6 +199,5 @@ def simplenn_techniques() -> Iterator[Arm | Comparison]:
     yield arm("no decay of the rate", schedule="constant")
     yield arm("ReLU for Swish", {"model.activation": "relu"})
     yield arm("no L2", weight_decay=0.0)
-    for name in ("no augmentation", "no batch norm", "no decay of the rate", "ReLU for Swish"):
-        yield less(name, "all", "S1.59")
-    yield equal("no L2", "all", "S1.59", within=0.01)
+    for name in ("no augmentation", "no batch norm", "no decay of the rate", "ReLU for Swish", "no L2"):
+        yield different(name, "all", "S1.59")
