@@ -255,9 +255,9 @@ def changed(line: Line, path: str, value: Any) -> Line:
 @pytest.mark.parametrize(
     ("path", "value", "made", "sentence"),
     [
-        ("code", "1" * 40, 0, f"The code that decides numbers differs: {'1' * 40} then, {'0' * 40} now."),
+        ("code", "1" * 64, 0, f"The code that decides numbers differs: {'1' * 10} then, {'0' * 40} now."),
         ("versions.torch", "1.13.0", 0, "The torch version differs: 1.13.0 then, {versions[torch]} now."),
-        ("data", "abc", 0, "The data differ: abc then, {data} now."),
+        ("data", "abc", 0, "The data differ: abc then, {data:.10} now."),
         (
             "dtypes.conv1",
             "bfloat16",

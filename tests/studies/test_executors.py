@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -108,7 +109,7 @@ def test_who_stops_listening_leaves_nothing_behind(tmp_path: Path) -> None:
         (_, line) = next(news)
         assert line.status == "finished"
         with pytest.raises(ZeroDivisionError):
-            list(Processes(2)(tasks, lambda *news: 1 / 0))
+            list(Processes()(tasks, lambda *news: 1 / 0))  # a worker per core
         news.close()  # type: ignore[attr-defined]
     assert not multiprocessing.active_children()
     assert open_files() == before
@@ -231,6 +232,18 @@ def test_an_address_belongs_to_ray() -> None:
     assert executor("serial") is serial
     chosen = executor("processes", workers=3)
     assert isinstance(chosen, Processes) and chosen.count == 3
+
+
+@pytest.mark.parametrize(("cores", "threads", "runs"), [(8, 1, 8), (8, 3, 2), (2, 4, 1)])
+def test_a_worker_per_core_or_per_so_many_threads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cores: int, threads: int, runs: int
+) -> None:
+    task = tiny_study.tasks(tmp_path, tiny_study.study(tiny_study.ARMS[:2], seeds=1))[0]
+    config = task.config.model_copy(
+        update={"compute": task.config.compute.model_copy(update={"threads": threads})}
+    )
+    monkeypatch.setattr(executors, "usable_cores", lambda: cores)
+    assert executors._room([replace(task, config=config)]) == runs
 
 
 def test_a_worker_is_hung_by_its_own_measure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

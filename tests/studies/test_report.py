@@ -59,7 +59,9 @@ def test_only_seeds_that_both_arms_finished_are_paired() -> None:
     found = report(outcome(design, {"old": [0.5, None, 0.5], "new": [0.6, 0.9, 0.8]}))
     paired = found.comparisons[0].paired
     assert paired and paired.n == 2 and paired.mean == pytest.approx(0.2)
-    assert found.comparisons[0].judgement.sentence == "2 seeds: an interval, no verdict; 3 are needed"
+    assert found.comparisons[0].judgement.sentence == (
+        "no verdict from 2 seeds (3 are needed): +20.00 points [-107.06, +147.06]"
+    )
 
 
 ALL_LOST = [diverged("x/0"), diverged("x/1"), diverged("x/2")]

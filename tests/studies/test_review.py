@@ -189,11 +189,11 @@ WRONG: list[tuple[str, dict[str, Any], tuple[str | int, ...], str]] = [
     ("form", {"parts": [A, B, Comparison("b", "grater", "a")]}, ("claim", 0, "form"),  # type: ignore[arg-type]
      "No form of a comparison in study s is called 'grater'. Did you mean 'greater'? "
      "Known: different, equal, greater, less."),
-    ("no within", {"parts": [A, B, Comparison("b", "equal", "a")]}, ("claim", 0, "within"),
-     "study s: b = a: `within`, the largest difference that counts as none, belongs to the form equal, and to no other."),
+    ("no within", {"parts": [A, B, Comparison("b", "equal", "a")]}, ("claim", 0, "form"),
+     "study s: b = a: the form equal needs `within`, the largest difference that counts as none, e.g. within = 0.01."),
     ("within", {"parts": [A, B, Comparison("b", "less", "a", within=0.1)]}, ("claim", 0, "within"),
-     "study s: b < a within 0.1: `within`, the largest difference that counts as none, belongs to the form equal, and to "
-     "no other."),
+     "study s: b < a within 0.1: `within`, the largest difference that counts as none, belongs to the form equal "
+     "alone."),
     ("within 0", {"parts": [A, B, equal("b", "a", "S1.1", within=0.0)]}, ("claim", 0, "within"),
      "study s: b = a: `within` cannot be 0: two arms are never exactly equal."),
     ("within 2 %", {"parts": [A, B, equal("b", "a", "S1.1", within=2.0)]}, ("claim", 0, "within"),

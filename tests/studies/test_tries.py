@@ -58,10 +58,8 @@ def made(folder: Path, maker: Maker, asked: Study | None = None, **options: Any)
 def test_the_best_on_seeds_of_its_own_is_compared_on_the_studys(tmp_path: Path) -> None:
     maker = Maker(REACHED)
     outcome = made(tmp_path, maker)
-    assert maker.asked[:6] == [
-        ("a", 0.1, FIRST_TRIAL_SEED), ("a", 0.2, FIRST_TRIAL_SEED), ("a", 0.4, FIRST_TRIAL_SEED),
-        ("b", 0.01, FIRST_TRIAL_SEED), ("b", 0.02, FIRST_TRIAL_SEED), ("b", 0.04, FIRST_TRIAL_SEED),
-    ]  # fmt: skip
+    tries = (("a", 0.1), ("a", 0.2), ("a", 0.4), ("b", 0.01), ("b", 0.02), ("b", 0.04))
+    assert maker.asked[:6] == [(f"{name}, lr {rate}", rate, FIRST_TRIAL_SEED) for name, rate in tries]
     assert maker.asked[6:] == [
         (name, rate, seed) for seed in range(3) for name, rate in (("a", 0.2), ("b", 0.01))
     ]
@@ -103,7 +101,7 @@ def test_nothing_is_compared_before_every_try_has_ended(tmp_path: Path) -> None:
     assert shown.lines("a") == [] and [trial.chosen for trial in shown.trials[:3]] == [False] * 3
     again = Maker(REACHED)
     assert made(tmp_path, again).values("a", "final_accuracy")[0] == 0.7
-    assert again.asked[0] == ("a", 0.2, FIRST_TRIAL_SEED)
+    assert again.asked[0] == ("a, lr 0.2", 0.2, FIRST_TRIAL_SEED)
     assert len(again.asked) == 7
 
 

@@ -91,13 +91,18 @@ def test_more_seeds_than_anybody_would_run_are_not_counted() -> None:
 @pytest.mark.parametrize(
     ("values", "within", "verdict", "sentence"),
     [
-        (POINTS, 5.0, "supported", "supported: +3.00 points [+1.52, +4.48], within 5.00 points: p = 0.00898"),
-        (POINTS, 1.0, "contradicted", "contradicted: +3.00 points [+1.52, +4.48], not within 1.00 points"),
+        (
+            POINTS,
+            5.0,
+            "supported",
+            "supported: +3.00 points [+1.52, +4.48], p = 0.00898 for within ±5.00 points",
+        ),
+        (POINTS, 1.0, "contradicted", "contradicted: +3.00 points [+1.52, +4.48], not within ±1.00 points"),
         (
             [-value for value in POINTS],
             1.0,
             "contradicted",
-            "contradicted: -3.00 points [-4.48, -1.52], not within 1.00 points",
+            "contradicted: -3.00 points [-4.48, -1.52], not within ±1.00 points",
         ),
         # The interval fits when t(0.975, n - 1) / sqrt n < 0.5: 2.1199 / sqrt 17 = 0.514, 2.1098 / sqrt 18 = 0.497.
         (
@@ -105,7 +110,7 @@ def test_more_seeds_than_anybody_would_run_are_not_counted() -> None:
             1.0,
             "not distinguishable",
             "not distinguishable with 5 seeds (about 18 would be needed): +0.50 points [-0.74, +1.74], "
-            "within 1.00 points: p = 0.163",
+            "p = 0.163 for within ±1.00 points",
         ),
         # Or lies outside: the same from the other side of the mean, 0.5 - 0.25 = 0.25 away: 64 seeds.
         (
@@ -113,14 +118,14 @@ def test_more_seeds_than_anybody_would_run_are_not_counted() -> None:
             0.25,
             "not distinguishable",
             "not distinguishable with 5 seeds (about 64 would be needed): +0.50 points [-0.74, +1.74], "
-            "within 0.25 points: p = 0.697",
+            "p = 0.697 for within ±0.25 points",
         ),
         (
             WIDE,
             0.5,
             "not distinguishable",
             "not distinguishable with 5 seeds (more than 1,000 would be needed): +0.50 points [-0.74, +1.74], "
-            "within 0.50 points: p = 0.5",
+            "p = 0.5 for within ±0.50 points",
         ),
         # At the margin without any spread: no number of seeds moves it off.
         (
@@ -128,7 +133,7 @@ def test_more_seeds_than_anybody_would_run_are_not_counted() -> None:
             1.0,
             "not distinguishable",
             "not distinguishable with 3 seeds (more than 1,000 would be needed): +1.00 points [+1.00, +1.00], "
-            "within 1.00 points: p = 1",
+            "p = 1 for within ±1.00 points",
         ),
     ],
 )
@@ -140,9 +145,11 @@ def test_equality_in_words(values: list[float], within: float, verdict: str, sen
 def test_two_seeds_have_an_interval_and_no_verdict(form: Form) -> None:
     within = 5.0 if form == "equal" else None
     assert judged(form, [1.0, 1.0], within) == Judgement(
-        "none", "2 seeds: an interval, no verdict; 3 are needed"
+        "none", "no verdict from 2 seeds (3 are needed): +1.00 points [+1.00, +1.00]"
     )
-    assert judged(form, [1.0], within) == Judgement("none", "1 seed: no interval, no verdict; 3 are needed")
+    assert judged(form, [1.0], within) == Judgement(
+        "none", "no verdict from 1 seed (3 are needed): +1.00 points"
+    )
     assert judged(form, [1.0, 1.0, 1.0], within).verdict in ("supported", "contradicted", "different")
 
 

@@ -111,7 +111,7 @@ def _studies(text: str, flags: Flags) -> "list[Study]":
     """What a word names, with the flags applied."""
     found = _named(text)
     if flags.seeds:
-        found = [replace(study, seeds=flags.seeds) for study in found]
+        found = [study.with_seeds(flags.seeds) for study in found]
     if flags.set:
         found = [_changed(study, flags.set) for study in found]
     return found
@@ -175,14 +175,13 @@ def plan_text(study: "Study", found: "Plan") -> str:
     )
     said = unit(study.measure)
     lines = [
-        f"{study.name}: {study.title}",
+        _head(study),
         f"Question: {study.question}",
         f"Expected: {study.expectation}",
         "",
         *Table(("arm", "runs to make", "each", "known from"), rows).text(),
         "",
-        f"{found.runs} runs on {found.workers} worker{'s' * (found.workers != 1)}: about {duration(found.seconds)}, "
-        f"if nothing else runs.",
+        _total(found),
     ]
     if found.detectable is None:
         lines.append("One seed: no interval and no verdict; 3 seeds are the least.")
@@ -193,6 +192,21 @@ def plan_text(study: "Study", found: "Plan") -> str:
             f"{'; with 2 seeds there is no verdict' if found.seeds < 3 else ''}."
         )
     return "\n".join(lines)
+
+
+def _total(found: "Plan") -> str:
+    from .show import duration
+
+    if not found.runs:
+        return "Nothing is left to run."
+    workers = f"{found.workers} worker{'s' * (found.workers != 1)}"
+    # What was timed beside other work took longer than it will alone.
+    alone = (
+        "if nothing else runs"
+        if found.load < 0.5
+        else f"at most: {found.load:.1f} other processes ran while it was timed"
+    )
+    return f"{found.runs} runs on {workers}: about {duration(found.seconds)}, {alone}."
 
 
 def _family(study: "Study") -> str:
@@ -214,6 +228,8 @@ def _reported(study: "Study", flags: Flags) -> int:
     options: dict[str, Any] = {"threads": flags.threads, "allow_mixed": flags.allow_mixed}
     if flags.show:
         outcome = recorded(study, folder, **options)
+        if not any(cell.line for cell in outcome.cells):
+            raise ConfigError(f"{folder} holds no run of study {study.name}. Without --show they are made.")
     else:
         chosen = executor(flags.executor, flags.workers, flags.address)
         display = Display(study)
@@ -251,7 +267,7 @@ def report_text(found: "Report", outcome: "Outcome") -> str:
 
     study = found.study
     parts = [
-        [f"{study.name}: {study.title}", f"Question: {study.question}", f"Expected: {study.expectation}"],
+        [_head(study), f"Question: {study.question}", f"Expected: {study.expectation}"],
         tables.arms(found).text(),
         [f"{row.comparison}{tables.of(row, found)}: {tables.judged(row)}" for row in found.comparisons],
         tables.effects(found).text() if found.effects else [],
@@ -259,6 +275,10 @@ def report_text(found: "Report", outcome: "Outcome") -> str:
         [*tables.notes(found), tables.origin(cell.line for cell in outcome.cells if cell.line)],
     ]
     return "\n\n".join("\n".join(part) for part in parts if part)
+
+
+def _head(study: "Study") -> str:
+    return study.name if study.title == study.name else f"{study.name}: {study.title}"
 
 
 class Display:
@@ -269,23 +289,33 @@ class Display:
         self.console = Console(file=sys.stderr, highlight=False)
         self._shares: dict[str, float] = {}
         self._began = time.monotonic()
+        self._ended = 0
         self._bar: Progress | None = None
         self._job: Any = None
 
     def __call__(self, task: "Task", news: "float | Line") -> None:
         """Show news of a run."""
         if isinstance(news, float | int):
-            self._shares.setdefault(task.key, news)
             self._shares[task.key] = news
-            self._advance(task)
+            if news:
+                self._advance(task)
         else:
             self._shares[task.key] = 1.0
-            self._say(run_line(self.study, task, news))
+            self._ended += 1
+            self._say(f"[{self._ended}/{len(self._shares)}] {run_line(self.study, task, news)}{self._left()}")
 
     def close(self) -> None:
         """Take the bar away."""
         if self._bar:
             self._bar.stop()
+
+    def _left(self) -> str:
+        """`; about 5 min left`, as if all that is left went as fast as what was made."""
+        from .show import duration
+
+        made = sum(self._shares.values())
+        left = len(self._shares) - made
+        return f"; about {duration((time.monotonic() - self._began) * left / made)} left" if left else ""
 
     def _advance(self, task: "Task") -> None:
         if not self.console.is_terminal:
@@ -293,12 +323,12 @@ class Display:
         if self._bar is None:
             columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[text]}"))
             self._bar = Progress(*columns, console=self.console, transient=True)
-            total = len(self.study.arms) * self.study.seeds
-            self._job = self._bar.add_task(self.study.name, total=total, text="")
+            self._job = self._bar.add_task(self.study.name, total=len(self._shares), text="")
             self._bar.start()
-        running = sum(share < 1 for share in self._shares.values())
+        running = sum(0 < share < 1 for share in self._shares.values())
         self._bar.update(
             self._job,
+            total=len(self._shares),
             completed=sum(self._shares.values()),
             text=f"{running} running; {task.arm}, seed {task.seed}",
         )

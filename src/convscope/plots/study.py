@@ -34,13 +34,19 @@ def figures(report: Report, outcome: Outcome) -> dict[str, Figure]:
     study = outcome.study
     drawn = {"intervals": intervals(report, outcome)}
     shown = "val_loss" if study.measure.endswith("loss") else "val_accuracy"
-    if any(_curve(outcome, arm, shown) for arm in study.arms):
+    if _has_lines(outcome, shown):
         drawn["curves"] = curves(outcome, shown)
-    if len(study.factors) == 2 and any(_curve(outcome, arm, "train_loss") for arm in study.arms):
+    if len(study.factors) == 2 and _has_lines(outcome, "train_loss"):
         drawn["bands"] = bands(outcome)
     if study.axis:
         drawn["sweep"] = sweep.draw(report, outcome)
     return drawn
+
+
+def _has_lines(outcome: Outcome, measure: str) -> bool:
+    """Whether some curve has two points, so that there is a line to be seen."""
+    found = [_curve(outcome, arm, measure) for arm in outcome.study.arms]
+    return any(curve is not None and len(curve[0]) > 1 for curve in found)
 
 
 def intervals(report: Report, outcome: Outcome) -> Figure:

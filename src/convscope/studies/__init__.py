@@ -8,7 +8,6 @@ function, see `convscope.study`; `run_study` does all the rest of it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -99,7 +98,7 @@ def run_study(
         what = catalog.find("studies", what).load()
     asked: Study = what() if callable(what) else what
     if seeds:
-        asked = replace(asked, seeds=seeds)
+        asked = asked.with_seeds(seeds)
     folder = Path(into) if into else Path(root) / "studies"
     place = Place(
         Path(root),

@@ -9,6 +9,7 @@ continues from its checkpoint.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -32,7 +33,7 @@ from .journal import Journal, Line
 from .task import Task, key_of, users_own
 
 Watch = Callable[[Task, float | Line], None]
-"""Called with a task and the share of its steps that are made, and with its line when it has ended."""
+"""Called with every task that is to be made and 0, then with the share of its steps that are made, and with its line."""
 
 
 @dataclass(frozen=True)
@@ -195,6 +196,8 @@ class _Maker:
             UsageError: a line must not be pooled with those before: its precision differs, or it was trained earlier.
         """
         missing = [task for task in tasks if self.found(task) is None]
+        for task in missing:
+            self.watch(task, 0.0)
         # Closed whatever happens here, a full disk or a watch that raises: no worker is left.
         with closing(self.executor(missing, self.watch)) as ended:
             for task, line in ended:
@@ -218,7 +221,15 @@ def trial_seeds(study: Study) -> range:
 
 def variants(arm: Arm) -> list[Arm]:
     """The arm with each of the changes it may try."""
-    return [replace(arm, changes={**arm.changes, **changes}, tries=()) for changes in arm.tries]
+    return [
+        replace(
+            arm,
+            name=", ".join([arm.name, *(f"{key} {value}" for key, value in changes.items())]),
+            changes={**arm.changes, **changes},
+            tries=(),
+        )
+        for changes in arm.tries
+    ]
 
 
 def chosen(study: Study, journal: Journal, threads: int) -> tuple[Study, tuple[Trial, ...]]:
@@ -315,13 +326,18 @@ def differences(known: Sequence[tuple[RunConfig, Line]]) -> list[str]:
         if "measures" in there and there["measures"] != same_run.get("measures", there["measures"]):
             found.append("The code of the diagnostics or of a module of the user's differs between runs.")
         found += [f"A run was not continued as it was begun: {said}" for said in there.get("changes", ())]
-    return list(dict.fromkeys(found))
+    return [_brief(sentence) for sentence in dict.fromkeys(found)]
+
+
+def _brief(sentence: str) -> str:
+    """With ten digits of every hash: enough to tell two apart, and the sentence stays one."""
+    return re.sub(r"\b([0-9a-f]{10})[0-9a-f]{54}\b", r"\1", sentence)
 
 
 def refusal(study: Study, journal: Journal, sentences: Sequence[str]) -> str:
     """Why runs are not pooled, and what to do."""
+    listed = " ".join(map(_brief, sentences))
     return (
-        f"Runs of study {study.name} in {journal.path} were made under other conditions. {' '.join(sentences)} "
-        f"They are not pooled. Begin another folder with --into, or pool them with --allow-mixed: the table then "
-        f"says so."
+        f"Runs of study {study.name} in {journal.path} were made under other conditions. {listed} They are not pooled. "
+        f"Begin another folder with --into, or pool them with --allow-mixed: the table then says so."
     )

@@ -137,6 +137,8 @@ class Study:
     """Further measures, recorded and shown but in no family."""
     seeds: int = 5
     """Seeds 0 ... seeds - 1."""
+    designed_seeds: int = 0
+    """What the design says, if another number was asked for since; else 0."""
     axis: str = ""
     """The change that is an axis of the figure, where arms are a sweep: `lr`."""
     inspect: tuple[str, ...] = ()
@@ -199,6 +201,10 @@ class Study:
         compute = {"threads": threads, "inspect": list(self.looks), "inspect_every": self.inspect_every}
         table = changed(self.base, arm.changes, where)
         return configs.from_table({**table, "seed": seed, "compute": compute}, where)
+
+    def with_seeds(self, seeds: int) -> Study:
+        """The same study with another number of seeds, which its report will say."""
+        return replace(self, seeds=seeds, designed_seeds=self.designed_seeds or self.seeds)
 
     def with_base(self, changes: Mapping[str, Any]) -> Study:
         """The same study with other values for what all arms share, such as fewer epochs."""
@@ -388,7 +394,10 @@ def study(
     return decorate
 
 
-OPTIONS = ("title", *(own.name for own in fields(Study) if own.default is not MISSING))
+OPTIONS = (
+    "title",
+    *(own.name for own in fields(Study) if own.default is not MISSING and own.name != "designed_seeds"),
+)
 """What a study may say beside what it must."""
 
 

@@ -147,7 +147,7 @@ class Processes:
         with signals.noted() as request:
             try:
                 while waiting or any(worker.task for worker in workers):
-                    _hand_out(waiting, workers, self.count)
+                    _hand_out(waiting, workers, self.count or _room(tasks))
                     busy = [worker for worker in workers if worker.task]
                     ready = wait([worker.connection for worker in busy], timeout=WAIT_S)
                     if request.number:

@@ -50,7 +50,7 @@ from .review import Refusal
 
 ARM = ("name", "published", "confused", "tries")
 """Keys of an arm that are no change."""
-OWN = {"base", "arms", "comparisons"}
+OWN = {"base", "arms", "comparisons", "designed_seeds"}
 """Fields of `Study` that a file says in another way."""
 PARTS = ("model", "data", "recipe", "arm", "claim", "factors")
 

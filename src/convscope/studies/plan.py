@@ -8,6 +8,7 @@ nor counted.
 from __future__ import annotations
 
 import math
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,6 +63,8 @@ class Plan:
     detectable: float | None
     """The difference that so many seeds show with 80 % power, at 5 % divided by the comparisons, which is what Holm asks
     of the smallest p; None below 2 seeds."""
+    load: float = 0.0
+    """Processes that wanted a core while runs were timed, beside this one; 0 where nothing was timed."""
 
     @property
     def runs(self) -> int:
@@ -93,7 +96,8 @@ def plan(study: Study, folder: Path, place: Place, *, workers: int = 1, threads:
     sd, sd_from = spread(collect(study, journal, trials, threads, allow_mixed=True))
     family = max(1, len(study.comparisons))
     detectable = stats.detectable(study.seeds, sd, alpha=0.05 / family) if study.seeds > 1 else None
-    return Plan(arms, workers, study.seeds, sd, sd_from, detectable)
+    load = max(0.0, os.getloadavg()[0] - 1) if timed and hasattr(os, "getloadavg") else 0.0
+    return Plan(arms, workers, study.seeds, sd, sd_from, detectable, load)
 
 
 def _arm_plan(

@@ -280,6 +280,8 @@ def unit(measure: str) -> Callable[[float], str]:
 
 def level(measure: str) -> Callable[[float], str]:
     """How a value of this measure is written: shares in percent, counts whole, others with four digits."""
+    if measure == "gap":  # a difference of two shares
+        return lambda value: f"{100 * value:.2f} points"
     if measures.is_share(measure):
         return lambda value: f"{100 * value:.2f} %"
     return lambda value: f"{value:,.0f}" if value.is_integer() and abs(value) < 1e15 else f"{value:.4g}"

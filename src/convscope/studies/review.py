@@ -276,9 +276,14 @@ def _comparisons(study: Study, where: str) -> None:
 
 def _wrong(c: Comparison) -> Iterator[tuple[str, str]]:
     """What is wrong with a comparison by itself, and which of its keys says so."""
-    if (c.form == "equal") != (c.within is not None):
+    if c.form == "equal" and c.within is None:
         yield (
-            "`within`, the largest difference that counts as none, belongs to the form equal, and to no other.",
+            "the form equal needs `within`, the largest difference that counts as none, e.g. within = 0.01.",
+            "form",
+        )
+    if c.form != "equal" and c.within is not None:
+        yield (
+            "`within`, the largest difference that counts as none, belongs to the form equal alone.",
             "within",
         )
     if c.within is not None and c.within <= 0:

@@ -145,7 +145,9 @@ def effects(report: Report) -> Table:
         named = zip(row.effect.factors, row.effect.levels, strict=True)
         paired = row.effect.paired
         interval = (
-            "" if paired.low is None or paired.high is None else f"[{said(paired.low)}, {said(paired.high)}]"
+            ""
+            if paired.low is None or paired.high is None
+            else f"[{said(paired.low).partition(' ')[0]}, {said(paired.high).partition(' ')[0]}]"
         )
         rows.append((" x ".join(map(" ".join, named)), said(paired.mean), interval, str(paired.n), _p(row.p)))
     return Table(
@@ -193,6 +195,11 @@ def notes(report: Report) -> list[str]:
     if not report.is_complete:
         found.append(
             "Not every run has been made: verdicts are provisional, and stopping where they please would be no test."
+        )
+    if 0 < report.study.designed_seeds < report.study.seeds:
+        found.append(
+            f"The design has {report.study.designed_seeds} seeds: if the others were added because of what those showed, "
+            f"p is too small."
         )
     if ranked := ranking(report):
         found.append(ranked)

@@ -84,10 +84,11 @@ def judge(
         nothing that p does not: it is given as a number of seeds, and not as evidence.
     """
     _check(form, within)
-    if paired.n < LEAST_SEEDS or paired.low is None or paired.high is None:
-        seeds = "1 seed: no interval" if paired.n == 1 else f"{paired.n} seeds: an interval"
-        return Judgement("none", f"{seeds}, no verdict; {LEAST_SEEDS} are needed")
+    if paired.low is None or paired.high is None:
+        return Judgement("none", f"no verdict from 1 seed ({LEAST_SEEDS} are needed): {unit(paired.mean)}")
     shown = f"{unit(paired.mean)} [{_number(paired.low, unit)}, {_number(paired.high, unit)}]"
+    if paired.n < LEAST_SEEDS:
+        return Judgement("none", f"no verdict from {paired.n} seeds ({LEAST_SEEDS} are needed): {shown}")
     if within is not None:
         return _equal(paired, p_adjusted, within, shown, _unsigned(within, unit))
     if p_adjusted > LEVEL:
@@ -102,12 +103,12 @@ def judge(
 
 def _equal(paired: Paired, p_adjusted: float, within: float, shown: str, margin: str) -> Judgement:
     if p_adjusted <= LEVEL:
-        return Judgement("supported", f"supported: {shown}, within {margin}: {_p(p_adjusted)}")
+        return Judgement("supported", f"supported: {shown}, {_p(p_adjusted)} for within ±{margin}")
     assert paired.low is not None and paired.high is not None
     if paired.low > within or paired.high < -within:
-        return Judgement("contradicted", f"contradicted: {shown}, not within {margin}")
+        return Judgement("contradicted", f"contradicted: {shown}, not within ±{margin}")
     needed = _seeds_for_margin(paired, p_adjusted, within)
-    return _open(paired, needed, f"{shown}, within {margin}: {_p(p_adjusted)}")
+    return _open(paired, needed, f"{shown}, {_p(p_adjusted)} for within ±{margin}")
 
 
 def _open(paired: Paired, needed: int | None, numbers: str) -> Judgement:
