@@ -136,6 +136,10 @@ def test_other_values_for_all_arms_are_another_study(done: Path, command: Comman
             ["simplenn-decay", "--set", "epoch=2"],
             "study simplenn-decay: 'epoch' is nothing that an arm can change.",
         ),
+        (
+            ["simplenn-decay", "--model.norm", "batch"],
+            "There is no flag --model.norm here. For all runs: --set model.norm=batch.",
+        ),
         (["simplenn-decay", "--address", "x:1"], "--address belongs to --executor ray, not to processes."),
     ],
 )

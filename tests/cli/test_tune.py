@@ -132,7 +132,7 @@ def test_where_nothing_finished_that_is_an_error(command, tmp_path: Path, source
          "--space lr: the range 1..0.1 is empty: the lower end stands first."),
         (["lenet5", "digits", "--set", "epochs"], "--set takes KEY=VALUE, e.g. --set epochs=2, not 'epochs'."),
         (["lenet5", "digits", "--model.norm", "batch"],
-         "There is no flag --model.norm here. Fix it with --set model.norm=VALUE, or search it with --space "
+         "There is no flag --model.norm here. For all runs: --set model.norm=batch; to search it: --space "
          "model.norm=A,B."),
         (["lenet5", "digits", "--trials", "0"], "--trials cannot be '0': Input should be greater than or equal to 1."),
         (["lenet5", "digits", "--trails", "9"],

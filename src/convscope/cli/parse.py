@@ -103,6 +103,23 @@ def take_apart(arguments: Sequence[str]) -> Words:
     return words
 
 
+def refuse_dotted(words: Words, also: str = "") -> None:
+    """Refuse `--model.norm batch` to a verb that says such things with `--set`.
+
+    Args:
+        words: the command line.
+        also: what else could be meant, with {name} for `model.norm`.
+
+    Raises:
+        ConfigError: always, if there is one.
+    """
+    for kind, options in words.dotted.items():
+        for key, value in options.items():
+            name = f"{kind}.{key}"
+            more = also.format(name=name)
+            raise ConfigError(f"There is no flag --{name} here. For all runs: --set {name}={value}{more}.")
+
+
 def made_folder(folder: Path, flag: str) -> Path:
     """The folder, made if it is not there.
 

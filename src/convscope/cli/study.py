@@ -92,6 +92,7 @@ def main(arguments: Sequence[str]) -> int:
         ConvscopeError: some runs failed; the others are reported all the same.
     """
     words = parse.take_apart(arguments)
+    parse.refuse_dotted(words)
     flags = parse.parse(Flags, None, [*words.names, *words.flags], "convscope study", DESCRIPTION)
     if not flags.studies:
         raise ConfigError(f"Which study? Name one or more, or a file: {', '.join(catalog.names('studies'))}.")

@@ -84,7 +84,7 @@ def main(arguments: Sequence[str]) -> int:
         ConvscopeError: no trial finished, or a run of the comparison failed.
     """
     words = parse.take_apart(arguments)
-    _refuse_dotted(words)
+    parse.refuse_dotted(words, "; to search it: --space {name}=A,B")
     flags = parse.parse(Flags, Flags(), words.flags, "convscope tune", DESCRIPTION)
     from convscope.studies import executors, tune
     from convscope.train.prepare import Place
@@ -114,16 +114,6 @@ def main(arguments: Sequence[str]) -> int:
     if failed:
         raise ConvscopeError(f"{failed} runs failed, as the table says. The same command tries them again.")
     return 0
-
-
-def _refuse_dotted(words: parse.Words) -> None:
-    """Raises: ConfigError: an option that is a flag of `train`."""
-    for kind, options in words.dotted.items():
-        key = next(iter(options))
-        raise ConfigError(
-            f"There is no flag --{kind}.{key} here. Fix it with --set {kind}.{key}=VALUE, or search it with --space "
-            f"{kind}.{key}=A,B."
-        )
 
 
 def asked(names: Sequence[str], flags: Flags) -> "Search":
