@@ -86,3 +86,14 @@ def test_the_title_tells_seeds_and_what_was_pooled() -> None:
     assert heading(figure) == "demo: A demonstration, 1 seed\nand more"
     arms.title(figure, outcome_of(study_of(TWO, seeds=3), lines, mixed=("The code differs.",)))
     assert heading(figure) == "demo: A demonstration, 3 seeds, pooled over different conditions"
+
+
+def test_a_long_title_is_broken_to_the_figures_width() -> None:
+    """14 letters to the inch: 56 in four inches."""
+    figure = style.figure(4.0)
+    arms.title(
+        figure, outcome_of(study_of([arm("a"), arm("b", lr=0.3)], title="word " * 30), {"a": [], "b": []})
+    )
+    lines = figure.get_suptitle().splitlines()
+    assert len(lines) > 1 and max(map(len, lines)) <= 56
+    assert " ".join(lines).count("word") == 30

@@ -7,6 +7,7 @@ where a run has no value.
 from __future__ import annotations
 
 import math
+import textwrap
 from collections import Counter
 
 from matplotlib.axes import Axes
@@ -95,4 +96,7 @@ def title(made: Figure, outcome: Outcome, *lines: str) -> None:
     study = outcome.study
     mixed = ", pooled over different conditions" if outcome.mixed else ""
     first = f"{study.name}: {study.title}, {study.seeds} seed{'s' * (study.seeds != 1)}{mixed}"
-    made.suptitle("\n".join([first, *lines]), fontsize=9)
+    # At 9 points about 14 letters to the inch; a longer title would be cut at both ends.
+    width = int(14 * made.get_figwidth())
+    wrapped = [textwrap.fill(line, width) for text in (first, *lines) for line in text.splitlines()]
+    made.suptitle("\n".join(wrapped), fontsize=9)
