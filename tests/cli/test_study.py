@@ -3,15 +3,19 @@
 import csv
 import io
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from rich.console import Console
 
 from convscope.cli import study as verb
 from convscope.cli.completion import candidates
+from convscope.cli.main import main
 from convscope.core import catalog
-from convscope.studies.design import Study, arm, greater, made
+from convscope.studies import design as designs
+from convscope.studies.design import Study, arm, greater
 from convscope.studies.journal import Line
 from convscope.studies.plan import ArmPlan, Plan
 from convscope.studies.task import Task
@@ -63,17 +67,44 @@ def untimed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preflight, "TIMED_S", 0.0)
 
 
+class Done(NamedTuple):
+    """The study of FILE, made by `serial`."""
+
+    folder: Path
+    out: str
+    err: str
+
+
 @pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder in which the study of FILE was made, by `serial`."""
+def made(tmp_path_factory: pytest.TempPathFactory) -> Done:
+    """Once for this file, in each process that has tests of it."""
     folder = tmp_path_factory.mktemp("study")
     (folder / "small.toml").write_text(FILE)
-    return folder
+    out, err = io.StringIO(), io.StringIO()
+    words = [
+        "study",
+        folder / "small.toml",
+        "--executor",
+        "serial",
+        "--root",
+        folder / "runs",
+        "--cache-dir",
+        folder,
+    ]
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.setattr(preflight, "TIMED_S", 0.0)
+        assert main([str(word) for word in words]) == 0
+    return Done(folder, out.getvalue(), err.getvalue())
 
 
-def test_from_a_file_to_tables_figures_and_a_page(done: Path, command: Command) -> None:
-    code, out, err = command("study", done / "small.toml", "--executor", "serial", "--root", done / "runs")
-    assert code == 0, err
+@pytest.fixture
+def done(made: Done) -> Path:
+    """The folder in which it was made."""
+    return made.folder
+
+
+def test_from_a_file_to_tables_figures_and_a_page(made: Done) -> None:
+    done, out, err = made
     folder = done / "runs" / "studies" / "small"
     assert sorted(path.name for path in folder.iterdir()) == [
         "curves.png", "intervals.png", "provenance.csv", "runs.csv", "study.json", "study.md", "table.csv",
@@ -155,7 +186,7 @@ def test_what_it_cannot_do_is_said_before_anything_runs(
 
 def design() -> Study:
     base = {"model": {"name": "lenet5"}, "data": {"source": "digits"}, "recipe": {}}
-    return made(
+    return designs.made(
         [arm("a"), arm("b", lr=0.3), greater("b", "a", "S1.1")], name="s", title="A study", question="Is it?",
         expectation="Yes.", base=base, baseline="a", measure="final_accuracy",
     )  # fmt: skip
