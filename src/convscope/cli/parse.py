@@ -103,6 +103,21 @@ def take_apart(arguments: Sequence[str]) -> Words:
     return words
 
 
+def pairs(texts: Sequence[str]) -> dict[str, Any]:
+    """What `--set` was given: `epochs=2` -> {"epochs": 2}.
+
+    Raises:
+        ConfigError: a text without a key or without a value.
+    """
+    found: dict[str, Any] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not (key and equals):
+            raise ConfigError(f"--set takes KEY=VALUE, e.g. --set epochs=2, not {text!r}.")
+        found[key] = plain(value)
+    return found
+
+
 def refuse_dotted(words: Words, also: str = "") -> None:
     """Refuse `--model.norm batch` to a verb that says such things with `--set`.
 

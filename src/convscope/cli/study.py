@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from convscope.core import catalog, spelling
+from convscope.core import catalog
 from convscope.core.errors import ConfigError, ConvscopeError
 
 from . import parse
@@ -129,16 +129,12 @@ def _named(text: str) -> "list[Study]":
 
 
 def _changed(study: "Study", pairs: Sequence[str]) -> "Study":
-    changes: dict[str, Any] = {}
-    for pair in pairs:
-        key, equals, value = pair.partition("=")
-        if not equals:
-            raise ConfigError(f"--set takes KEY=VALUE, e.g. --set epochs=2, not {pair!r}.")
-        changes[key] = spelling.plain(value)
     name = f"{study.name}@{','.join(pairs)}".replace("/", "_")
     if len(name.encode()) > LONGEST_NAME:  # it is a folder too
         name = f"{study.name}@{hashlib.sha256(name.encode()).hexdigest()[:10]}"
-    return replace(study.with_base(changes), name=name, title=f"{study.title}, with {', '.join(pairs)}")
+    return replace(
+        study.with_base(parse.pairs(pairs)), name=name, title=f"{study.title}, with {', '.join(pairs)}"
+    )
 
 
 def _place(flags: Flags) -> Any:

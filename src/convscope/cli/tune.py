@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from convscope.core import config as configs
-from convscope.core import spelling
 from convscope.core.errors import ConfigError, ConvscopeError, Interrupted
 
 from . import parse
@@ -135,7 +134,7 @@ def asked(names: Sequence[str], flags: Flags) -> "Search":
         raise ConfigError(
             f"tune takes a model and a data set, or one file; {len(names)} names were given: {', '.join(names)}."
         )
-    base = tune.based(base, _pairs(flags.set))
+    base = tune.based(base, parse.pairs(flags.set))
     axes = space.read(flags.space)
     whole = tune.Search(base, axes, flags.measure, flags.seed, flags.threads)
     if not axes:
@@ -143,17 +142,6 @@ def asked(names: Sequence[str], flags: Flags) -> "Search":
         whole = tune.Search(base, axes, flags.measure, flags.seed, flags.threads)
     tune.check(whole)
     return whole
-
-
-def _pairs(texts: Sequence[str]) -> dict[str, Any]:
-    """`epochs=2` -> {"epochs": 2}."""
-    found: dict[str, Any] = {}
-    for text in texts:
-        key, equals, value = text.partition("=")
-        if not (key and equals):
-            raise ConfigError(f"--set takes KEY=VALUE, e.g. --set epochs=2, not {text!r}.")
-        found[key] = spelling.plain(value)
-    return found
 
 
 def heading(search: "Search", trials: int) -> str:

@@ -21,7 +21,7 @@ from typing import Any
 from ..design import Arm, Comparison, arm, less, study
 
 WIDTHS = (6, 10, 14, 20, 26, 32, 38, 44, 50, 56, 64, 80, 100, 150, 250, 500, 1000)
-_THRESHOLD = "50"
+_THRESHOLD, _NARROW = "50", "20"
 _ASKED: dict[str, Any] = {
     "model": "mlp",
     "recipe": {
@@ -36,11 +36,11 @@ _ASKED: dict[str, Any] = {
 _SHARE = 56_000 / 60_000
 
 
-def _widths(narrow: str) -> Iterator[Arm | Comparison]:
+def _widths() -> Iterator[Arm | Comparison]:
     """A sweep of widths, and the claim of a peak at the threshold between a narrow network and the widest."""
     for width in WIDTHS:
         yield arm(str(width), {"model.width": width})
-    yield less(_THRESHOLD, narrow, "S3.18")
+    yield less(_THRESHOLD, _NARROW, "S3.18")
     yield less(_THRESHOLD, str(WIDTHS[-1]), "S3.18")
 
 
@@ -52,7 +52,7 @@ def _widths(narrow: str) -> Iterator[Arm | Comparison]:
 )  # fmt: skip
 def double_descent() -> Iterator[Arm | Comparison]:
     """Double descent over the width of a perceptron."""
-    yield from _widths("20")
+    yield from _widths()
 
 
 @study(
@@ -63,4 +63,4 @@ def double_descent() -> Iterator[Arm | Comparison]:
 )  # fmt: skip
 def double_descent_noise() -> Iterator[Arm | Comparison]:
     """Double descent over the width of a perceptron, a fifth of the labels wrong."""
-    yield from _widths("20")
+    yield from _widths()
