@@ -11,14 +11,15 @@ import csv
 import io
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 
 from convscope import plots
 from convscope.cli.show import duration
 from convscope.core import catalog, files
 from convscope.plots.study import figures
-from convscope.studies import measures, tables
+from convscope.studies import measures, stats, tables
 from convscope.studies.conduct import Outcome, recorded
 from convscope.studies.design import Study
 from convscope.studies.plan import plan
@@ -35,34 +36,34 @@ MARKS = {"supported": "**supported**", "contradicted": "**contradicted**", "not 
 HEAD = """\
 # Published beside measured
 
-Every number here was measured by a command, on shared seeds, with an interval; every verdict follows a rule that was
-written down before (`docs/statistics.md`). The published numbers were printed by others, mostly from one run.
+Every number here was measured by a command, on shared seeds, with an interval; question and expectation of every study
+were written before its runs, and one rule gives every verdict (`docs/statistics.md`). The published numbers were printed
+by others, mostly from one run.
 Accuracies are of validation images that no training step saw; no test split was opened.
 
 - **supported**, **contradicted**: the paired difference over seeds is significant at 5 % after Holm's correction within
-  its study, with the claimed sign or the other (an equality is contradicted if the 95 % interval lies wholly outside its
-  margin). *open*: not distinguishable with so many seeds; in brackets about how many would be needed. *diverged*: every
-  run of one of the two did.
+  its study, with the claimed sign or the other; of the size that was printed they say nothing. An equality is supported
+  if two one-sided tests place the difference inside its margin, and contradicted if the 95 % interval lies wholly
+  outside. *different*: significant, where nobody claimed which way. *open*: not distinguishable with so many seeds; in
+  brackets about how many would be needed. *diverged*: every run of one of the two did. *none*: too few seeds, or some
+  runs diverged. Intervals are not adjusted for the family, so an open one may leave zero out.
 - Each line is one command: `convscope study NAME`. Its page (`studies/NAME/study.md`) has every arm, figures, the exact
   test and what was expected beforehand; `studies/journal.jsonl` holds every run, `provenance.csv` its seconds, commit
   and device.
 """
 
 
-def studies() -> list[Study]:
-    """All of the catalog, in its order."""
-    return [item.load()() for item in catalog.items("studies")]
-
-
-def found(study: Study) -> tuple[Outcome, Report]:
-    """What the journal tells of a study."""
-    outcome = recorded(study, STUDIES, allow_mixed=True)
-    return outcome, report(outcome)
+@cache
+def found() -> tuple[tuple[Study, Outcome, Report], ...]:
+    """What the journal tells of every study of the catalog, in its order."""
+    studies = [item.load()() for item in catalog.items("studies")]
+    outcomes = [recorded(study, STUDIES, allow_mixed=True) for study in studies]
+    return tuple((study, outcome, report(outcome)) for study, outcome in zip(studies, outcomes, strict=True))
 
 
 def page() -> str:
     """The whole page."""
-    known = [(study, *found(study)) for study in studies()]
+    known = found()
     measured = [(study, outcome, told) for study, outcome, told in known if told.is_complete]
     rows = [row for study, _, told in measured for row in claims(study, told)]
     verdicts = Counter(row.judgement.verdict for _, _, told in measured for row in told.comparisons)
@@ -73,8 +74,16 @@ def page() -> str:
         f"{len(rows)} claims of {len(measured)} studies: {counted}.",
         *_table(("source", "claim", "published", "measured", "seeds", "verdict", "study"), rows),
         "## Printed numbers",
-        "The published number is one run unless the source says more; the interval is that of the mean over seeds.",
-        *_table(("source", "arm", "published", "measured", "95 % interval", "seeds", "study"), list(numbers(measured))),
+        "The published number is one run unless the source says more, so it is to be held against where one more run of "
+        "ours would lie; where it lies outside, that is **bold**. The interval of the mean says how well we know our own.",
+        *_table(
+            ("source", "arm", "published", "measured", "95 % of the mean", "95 % of one more run", "seeds", "study"),
+            list(numbers(measured)),
+        ),
+        "## Effects of factorials",
+        "What a level changes against the first, averaged over the other factors, and what two change together beyond "
+        "that; p after Holm within the study.",
+        *_table(("source", "effect", "measured", "95 % interval", "seeds", "p", "study"), list(effects(measured))),
         "## What is confused",
         *_table(("source", "published, truth first", "measured: images over all seeds", "arm"), list(confused(measured))),
         "## Not measured",
@@ -112,8 +121,8 @@ def claims(study: Study, told: Report) -> Iterator[tuple[str, ...]]:
 def difference(row: ComparisonRow) -> str:
     """`+2.31 points [+1.90, +2.72]`."""
     said = unit(row.measure)
-    if row.paired is None:
-        return row.judgement.sentence
+    if row.paired is None or row.judgement.verdict in ("none", "diverged"):
+        return row.judgement.sentence  # what is left of runs that diverged decides nothing
     if row.paired.low is None or row.paired.high is None:
         return said(row.paired.mean)
     low, high = (said(end).partition(" ")[0] for end in (row.paired.low, row.paired.high))
@@ -140,21 +149,30 @@ def numbers(measured: Sequence[tuple[Study, Outcome, Report]]) -> Iterator[tuple
         for row in told.arms:
             if not row.arm.published:
                 continue
-            summary = row.summary
-            interval = (
-                f"[{shown(summary.low)}, {shown(summary.high)}]"
-                if summary and summary.low is not None and summary.high is not None
-                else ""
-            )
+            summary, value = row.summary, row.arm.published.value
+            single = summary and stats.one_more(summary)
+            outside = single and not single[0] <= value <= single[1]
             yield (
                 row.arm.published.source,
                 f"{row.arm.name}, {measures.label(study.measure)}",
-                shown(row.arm.published.value),
+                shown(value),
                 shown(summary.mean) if summary else row.runs,
-                interval,
+                _between(shown, summary.low, summary.high) if summary else "",
+                ("**{}**" if outside else "{}").format(_between(shown, *single)) if single else "",
                 row.runs,
                 link(study),
             )
+
+
+def _between(shown: Callable[[float], str], low: float | None, high: float | None) -> str:
+    return "" if low is None or high is None else f"[{shown(low).removesuffix(' %')}, {shown(high)}]"
+
+
+def effects(measured: Sequence[tuple[Study, Outcome, Report]]) -> Iterator[tuple[str, ...]]:
+    """A line per effect of every factorial."""
+    for study, _, told in measured:
+        for row in tables.effects(told).rows:
+            yield catalog.find("studies", study.name).source, *row, link(study)
 
 
 def confused(measured: Sequence[tuple[Study, Outcome, Report]]) -> Iterator[tuple[str, ...]]:
@@ -196,11 +214,11 @@ def origin(measured: Sequence[tuple[Study, Outcome, Report]]) -> str:
 def time_what_is_missing() -> None:
     """Plan every study that is not complete, and keep what that says."""
     rows = [("study", "runs", "seconds")]
-    for study in studies():
-        if not found(study)[1].is_complete:
-            told = plan(study, STUDIES, Place(Path("runs")), workers=WORKERS)
-            rows.append((study.name, str(told.runs), f"{told.seconds:.0f}"))
-            print(f"{study.name}: {told.runs} runs, {duration(told.seconds)}")
+    for study, _, told in found():
+        if not told.is_complete:
+            left = plan(study, STUDIES, Place(Path("runs")), workers=WORKERS)
+            rows.append((study.name, str(left.runs), f"{left.seconds:.0f}"))
+            print(f"{study.name}: {left.runs} runs, {duration(left.seconds)}")
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     files.write(PLANNED, text.getvalue().encode())
@@ -210,8 +228,7 @@ def main(arguments: Sequence[str]) -> int:
     """Write the page."""
     if "--plan" in arguments:
         time_what_is_missing()
-    for study in studies():
-        outcome, told = found(study)
+    for study, outcome, told in found():
         if told.is_complete:
             drawn = figures(told, outcome)
             for name, figure in drawn.items():

@@ -7,7 +7,7 @@ from made import line, outcome, study
 
 from convscope.studies import plan as planning
 from convscope.studies import stats
-from convscope.studies.design import arm, greater
+from convscope.studies.design import arm, equal, factorial, greater
 from convscope.studies.journal import Journal
 from convscope.studies.plan import ArmPlan, Plan, cost_key, plan, spread, time_of_a_run
 from convscope.studies.task import key_of
@@ -78,6 +78,15 @@ def test_power_is_that_of_the_paired_test(timed: list[float], tmp_path: Path) ->
     assert plan(study(arm("a"), arm("b", lr=0.3), seeds=1), tmp_path, Place(tmp_path)).detectable is None
 
 
+def test_power_is_at_the_level_that_is_left_for_each_question(timed: list[float], tmp_path: Path) -> None:
+    """Three comparisons: 0.05 / 3. A 2 x 3 factorial without claims asks 1 + 2 + 2 = 5 effects: 0.05 / 5."""
+    three = study(arm("a"), *(arm(str(at), lr=at / 10) for at in (1, 2, 3)), seeds=5, sd=0.01)
+    cells = {"x": {"0": {}, "1": {"lr": 0.3}}, "y": {"0": {}, "1": {"epochs": 2}, "2": {"epochs": 3}}}
+    for design, family in ((three, 3), (study(*factorial(cells), seeds=5, sd=0.01), 5)):
+        found = plan(design, tmp_path, Place(tmp_path)).detectable
+        assert found == pytest.approx(stats.detectable(5, 0.01, alpha=0.05 / family))
+
+
 def test_the_spread_of_runs_that_are_there_is_pooled() -> None:
     """Differences 0.1, 0.2, 0.3 (variance 0.01) and 0, 0, 0.3 (variance 0.03): pooled sd sqrt 0.02."""
     design = study(
@@ -87,6 +96,28 @@ def test_the_spread_of_runs_that_are_there_is_pooled() -> None:
     sd, said = spread(found)
     assert sd == pytest.approx(0.02**0.5)
     assert said == "pooled over the 2 comparisons that have at least 3 seeds"
+
+
+def test_the_spread_of_a_factorial_is_that_of_its_effects() -> None:
+    """Of three seeds, `x` moves both levels of `y` by 0.1, 0.2, 0.3 (variance 0.01); `y` and the rest move nothing."""
+    design = study(*factorial({"x": {"0": {}, "1": {"lr": 0.3}}, "y": {"0": {}, "1": {"epochs": 2}}}))
+    low, high = [0.5, 0.5, 0.5], [0.6, 0.7, 0.8]
+    sd, said = spread(
+        outcome(design, {one.name: high if one.levels["x"] == "1" else low for one in design.arms})
+    )
+    assert sd == pytest.approx((0.01 / 3) ** 0.5)
+    assert said == "pooled over the 3 effects that have at least 3 seeds"
+
+
+def test_an_equality_has_its_own_chance(timed: list[float], tmp_path: Path) -> None:
+    """At the level that Holm leaves, once for each margin; those of other measures have another spread, and no line."""
+    design = study(
+        arm("a"), arm("b", lr=0.3), arm("c", lr=0.4),
+        equal("b", "a", "S1.1", within=0.01), equal("c", "a", "S1.1", within=0.01),
+        equal("c", "b", "S1.1", within=0.02, measure="best_accuracy"), seeds=5, sd=0.005,
+    )  # fmt: skip
+    found = plan(design, tmp_path, Place(tmp_path)).equalities
+    assert found == ((0.01, stats.power_of_equivalence(5, 0.01, 0.005, 0.05 / 3)),)
 
 
 def test_a_real_run_is_timed_without_leaving_anything(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from convscope.studies.conduct import Outcome
 from convscope.studies.design import Confused, Published, arm, equal, factorial, greater, less
 from convscope.studies.journal import Line
 from convscope.studies.report import level, report, unit
+from convscope.studies.tables import judged, notes, ranking
 
 OLD, NEW = [0.50, 0.51, 0.52], [0.52, 0.55, 0.58]
 
@@ -62,6 +63,37 @@ def test_only_seeds_that_both_arms_finished_are_paired() -> None:
     assert found.comparisons[0].judgement.sentence == (
         "no verdict from 2 seeds (3 are needed): +20.00 points [-107.06, +147.06]"
     )
+
+
+def test_what_is_left_of_an_arm_that_diverged_spends_no_place_in_the_family() -> None:
+    """Seven survivors with a tiny p, and a claim of raw p 0.05 / 1.04: it must be doubled, as if the first had p = 1."""
+    old = [0.50, 0.51, 0.52, 0.49, 0.50, 0.51, 0.48, 0.50]
+    gains = [0.004, 0.006, 0.01, -0.002, 0.012, 0.001, 0.006, -0.002]
+    design = study(
+        arm("old"), arm("wild", lr=0.3), arm("new", lr=0.4),
+        greater("wild", "old", "S1.1"), greater("new", "old", "S1.1"), seeds=8,
+    )  # fmt: skip
+    wild = [diverged("x/0"), *(value + 0.1 + 0.001 * seed for seed, value in enumerate(old[1:]))]
+    new = [value + gain for value, gain in zip(old, gains, strict=True)]
+    lost, kept = report(outcome(design, {"old": old, "wild": wild, "new": new})).comparisons
+    assert lost.p is None and lost.paired and lost.paired.p is not None and lost.paired.p < 1e-6
+    assert kept.paired and kept.paired.p == pytest.approx(0.04827, abs=1e-5)
+    assert kept.p == pytest.approx(2 * kept.paired.p)
+    assert kept.judgement.verdict == "not distinguishable"
+    assert "sign-flip" not in judged(lost)
+
+
+def test_the_exact_test_stands_beside_a_difference_and_says_that_it_is_not_adjusted() -> None:
+    """Six times 0.01 to 0.06 more: of 64 patterns only two are as far out, whatever Holm does to p of the t test."""
+    old, gains = [0.5] * 6, [0.01, 0.02, 0.03, 0.04, 0.05, 0.06]
+    design = study(
+        arm("old"), arm("new", lr=0.3), arm("newer", lr=0.4),
+        greater("new", "old", "S1.1"), equal("newer", "old", "S1.1", within=0.1), seeds=6,
+    )  # fmt: skip
+    new = [value + gain for value, gain in zip(old, gains, strict=True)]
+    found = report(outcome(design, {"old": old, "new": new, "newer": new})).comparisons
+    assert judged(found[0]).endswith("; sign-flip p = 0.0312 before Holm")
+    assert judged(found[1]).endswith("for within ±10.00 points")
 
 
 ALL_LOST = [diverged("x/0"), diverged("x/1"), diverged("x/2")]
@@ -127,6 +159,48 @@ def test_effects_of_what_survived_have_no_p() -> None:
     assert all(row.p is None for row in effects)
 
 
+def test_effects_that_lost_their_runs_stay_in_the_family() -> None:
+    """3 x 2: five effects. Without the last cell three of them are gone; the other two are still two of five."""
+    levels = {"0": {}, "1": {"lr": 0.3}, "2": {"lr": 0.4}}
+    design = study(*factorial({"a": levels, "b": {"0": {}, "1": {"epochs": 2}}}), seeds=4)
+    values = {
+        one.name: [
+            0.1 + 0.01 * place * (seed + 1) + 0.001 * ((7 * seed + 3 * place) % 5) for seed in range(4)
+        ]
+        for place, one in enumerate(design.arms)
+    }
+    failed = [line("x", None, status="failed", numbers={})] * 4
+    left = report(outcome(design, {**values, "a 2, b 1": failed})).effects
+    assert [row.effect.levels for row in left] == [("1",), ("1", "1")]
+    assert left[0].effect.paired.p is not None
+    assert left[0].p == pytest.approx(5 * left[0].effect.paired.p)
+
+
+def test_a_ranking_names_what_diverged() -> None:
+    design = study(arm("all"), *(arm(name, lr=0.3 + at / 10) for at, name in enumerate(("x", "y", "z", "w"))))
+    values = {"all": OLD, "x": NEW, "y": [0.2, 0.21, 0.2], "z": [0.3, 0.31, 0.33], "w": ALL_LOST}
+    found = report(outcome(design, values))
+    assert ranking(found).endswith("Not ranked, since runs of them diverged: w.")
+    assert found.comparisons[3].judgement.sentence.startswith(
+        "different, without a p: 3 of 3 runs of 'w' diverged"
+    )
+
+
+def test_another_number_of_seeds_than_designed_is_said() -> None:
+    design = study(arm("old"), arm("new", lr=0.3), seeds=8)
+    fewer = notes(report(outcome(design.with_seeds(3), {"old": OLD, "new": NEW})))
+    assert "The design has 8 seeds; these are the first 3." in fewer
+    more = notes(report(outcome(design.with_seeds(9), {"old": OLD * 3, "new": NEW * 3})))
+    assert any(note.startswith("The design has 8 seeds: if the others") for note in more)
+
+
+def test_a_difference_of_rounding_is_none() -> None:
+    """0.8 - 0.7 and 0.9 - 0.8 differ by 1e-16, for every seed alike: no spread, and yet no difference."""
+    design = study(arm("old"), arm("new", lr=0.3), greater("new", "old", "S1.1"))
+    (row,) = report(outcome(design, {"old": [0.9 - 0.8] * 3, "new": [0.8 - 0.7] * 3})).comparisons
+    assert row.paired and (row.paired.mean, row.paired.p) == (0.0, 1.0)
+
+
 def test_a_value_that_is_no_number_is_left_out_and_not_averaged() -> None:
     design = study(arm("old"), arm("new", lr=0.3))
     found = report(outcome(design, {"old": [0.5, None, 0.7], "new": [line("new/0", None), 0.6, 0.8]}))
@@ -157,6 +231,9 @@ def test_pairs_over_seeds_by_hand() -> None:
     (row,) = report(outcome(design, {"old": lines, "new": [0.5, 0.5]})).pairs
     assert row.pairs == (("b-a", 7, 2), ("a-b", 6, 2), ("c-a", 2, 1))
     assert row.seeds == 2
+    lines = [line(f"old/{seed}", 0.5, confusion=[[10, 0, 0], [1, 9, 0], [0, 0, 10]]) for seed in range(2)]
+    (row,) = report(outcome(design, {"old": lines, "new": [0.5, 0.5]})).pairs
+    assert row.pairs == (("b-a", 2, 2),)  # and none that never happened
 
 
 def test_equality_is_judged_by_two_one_sided_tests() -> None:

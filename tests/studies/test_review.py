@@ -232,6 +232,23 @@ def test_a_reason_allows_many_comparisons() -> None:
 
 def test_six_comparisons_need_no_reason() -> None:
     assert len(build(NINE[:7], baseline="0").comparisons) == 6
+    with pytest.raises(Refusal, match="asks about 7 comparisons"):
+        build(NINE[:8], baseline="0")
+
+
+def test_seven_effects_need_a_reason() -> None:
+    """3 x 3: 2 + 2 + 4 = 8 effects, of which 4 are interactions; 2 x 3 has 5."""
+    levels = {"0": {}, "1": {"lr": 0.2}, "2": {"lr": 0.3}}
+    other = {"0": {}, "1": {"epochs": 2}, "2": {"epochs": 3}}
+    with pytest.raises(Refusal, match="asks about 8 effects of its factors"):
+        build([*factorial({"a": levels, "b": other})], baseline="a 0, b 0")
+    assert build([*factorial({"a": levels, "b": {"0": {}, "1": {"epochs": 2}}})], baseline="a 0, b 0").factors
+
+
+def test_a_margin_in_points_is_refused() -> None:
+    with pytest.raises(Refusal, match="is 100 points"):
+        build([A, B, equal("b", "a", "S1.1", within=1)])
+    assert build([A, B, equal("b", "a", "S1.1", within=0.02)]).comparisons
 
 
 def test_arms_at_different_places_are_different_runs() -> None:

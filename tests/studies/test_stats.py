@@ -20,8 +20,10 @@ from convscope.studies.stats import (
     effects,
     equivalence,
     holm,
+    one_more,
     paired,
     power,
+    power_of_equivalence,
     seeds_needed,
     summary,
     t_test,
@@ -283,6 +285,28 @@ def test_the_seeds_needed_are_enough_and_one_less_is_not(size: float) -> None:
     assert detectable(needed, 1.0) <= size + 1e-9
     assert seeds_needed(size, 1.0, most=needed) == needed
     assert seeds_needed(size, 1.0, most=needed - 1) is None
+
+
+@pytest.mark.parametrize(
+    ("n", "within", "alpha"), [(3, 2.0, 0.05), (5, 2.0, 0.05), (5, 2.0, 0.05 / 6), (20, 0.5, 0.05)]
+)
+def test_the_chance_of_an_equality_is_that_of_drawn_studies(n: int, within: float, alpha: float) -> None:
+    """20,000 studies without a difference: the share whose two one-sided p stay below the level, +- 4 sd."""
+    drawn = np.random.Generator(np.random.Philox(key=7)).normal(size=(20_000, n))
+    mean, error = drawn.mean(1), drawn.std(1, ddof=1) / math.sqrt(n)
+    shown = float(np.mean(stats.t.sf((within - np.abs(mean)) / error, n - 1) <= alpha))
+    chance = power_of_equivalence(n, within, 1.0, alpha)
+    assert chance == pytest.approx(shown, abs=4 * math.sqrt(chance * (1 - chance) / 20_000))
+
+
+def test_one_more_run_lies_where_it_should() -> None:
+    """Of 4,000 sets of five values and a sixth, 95 % +- 4 sd; and by hand: 1, 2, 3 give 2 +- 4.303 sqrt(4 / 3)."""
+    drawn = np.random.Generator(np.random.Philox(key=8)).normal(3.0, 2.0, size=(4_000, 6))
+    ends = [one_more(summary(list(row[:5]))) for row in drawn]
+    inside = [end is not None and end[0] <= row[5] <= end[1] for end, row in zip(ends, drawn, strict=True)]
+    assert np.mean(inside) == pytest.approx(0.95, abs=4 * math.sqrt(0.95 * 0.05 / 4_000))
+    assert one_more(summary([1.0, 2.0, 3.0])) == pytest.approx((2 - 4.96825, 2 + 4.96825), abs=1e-4)
+    assert one_more(summary([1.0])) is None
 
 
 def test_without_difference_or_spread() -> None:

@@ -188,6 +188,10 @@ def plan_text(study: "Study", found: "Plan") -> str:
             f"5 % level{_family(study)}, if differences deviate by {said(found.sd).lstrip('+')} ({found.sd_from})"
             f"{'; with 2 seeds there is no verdict' if found.seeds < 3 else ''}."
         )
+    lines += [
+        f"An equality within ±{said(margin).lstrip('+')} is shown in {chance:.0%} of studies where nothing differs."
+        for margin, chance in found.equalities
+    ]
     return "\n".join(lines)
 
 
@@ -207,8 +211,13 @@ def _total(found: "Plan") -> str:
 
 
 def _family(study: "Study") -> str:
-    count = len(study.comparisons)
-    return f" divided by {count} comparisons" if count > 1 else ""
+    from convscope.studies.stats import effects_asked
+
+    if study.comparisons:
+        count, what = len(study.comparisons), "comparisons"
+    else:
+        count, what = effects_asked(study.factors), "effects"
+    return f" divided by {count} {what}" if count > 1 else ""
 
 
 def _into(flags: Flags) -> Path:

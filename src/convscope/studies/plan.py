@@ -28,7 +28,9 @@ from . import stats
 from .conduct import Outcome, chosen, collect, trial_seeds, undecided_of, variants
 from .design import Arm, Study
 from .journal import Journal, Line
+from .report import report
 from .task import key_of
+from .verdict import LEAST_SEEDS
 
 TIMED_IMAGES = 1_000
 """Validation images that are scored to time a validation."""
@@ -61,8 +63,10 @@ class Plan:
     sd_from: str
     """Where that number comes from."""
     detectable: float | None
-    """The difference that so many seeds show with 80 % power, at 5 % divided by the comparisons, which is what Holm asks
-    of the smallest p; None below 2 seeds."""
+    """The difference that so many seeds show with 80 % power, at 5 % divided by the comparisons, or by the effects where
+    nothing is compared, which is what Holm asks of the smallest p; None below 2 seeds."""
+    equalities: tuple[tuple[float, float], ...] = ()
+    """Each margin of the study's equalities, and the chance that it is shown where there is no difference at all."""
     load: float = 0.0
     """Processes that wanted a core while runs were timed, beside this one; 0 where nothing was timed."""
 
@@ -94,10 +98,17 @@ def plan(study: Study, folder: Path, place: Place, *, workers: int = 1, threads:
         for arm in study.arms
     )
     sd, sd_from = spread(collect(study, journal, trials, threads, allow_mixed=True))
-    family = max(1, len(study.comparisons))
-    detectable = stats.detectable(study.seeds, sd, alpha=0.05 / family) if study.seeds > 1 else None
+    family = max(1, len(study.comparisons) or stats.effects_asked(study.factors))
+    level = 0.05 / family
+    detectable = stats.detectable(study.seeds, sd, alpha=level) if study.seeds > 1 else None
+    margins = dict.fromkeys(c.within for c in study.comparisons if c.within and not c.measure)
+    equalities = tuple(
+        (margin, stats.power_of_equivalence(study.seeds, margin, sd, level))
+        for margin in margins
+        if study.seeds > 1
+    )
     load = max(0.0, os.getloadavg()[0] - 1) if timed and hasattr(os, "getloadavg") else 0.0
-    return Plan(arms, workers, study.seeds, sd, sd_from, detectable, load)
+    return Plan(arms, workers, study.seeds, sd, sd_from, detectable, equalities, load)
 
 
 def _arm_plan(
@@ -153,18 +164,15 @@ def time_of_a_run(config: RunConfig, place: Place) -> float:
 
 
 def spread(outcome: Outcome) -> tuple[float, str]:
-    """The standard deviation of a difference, from the runs that are there, else as the study assumes."""
-    study = outcome.study
-    found: list[tuple[int, float]] = []
-    for comparison in study.comparisons:
-        measure = comparison.measure or study.measure
-        ours, theirs = outcome.values(comparison.arm, measure), outcome.values(comparison.than, measure)
-        seeds = sorted(ours.keys() & theirs.keys())
-        if measure == study.measure and len(seeds) >= 3:
-            sd = stats.summary([ours[seed] - theirs[seed] for seed in seeds]).sd
-            found.append((len(seeds) - 1, sd or 0.0))
+    """The standard deviation of a difference, or of an effect, from runs that are there, else as the study assumes."""
+    told = report(outcome)
+    what = "comparisons" if told.comparisons else "effects"
+    asked = [row.paired for row in told.comparisons if row.measure == told.study.measure]
+    if not told.comparisons:
+        asked = [row.effect.paired for row in told.effects]
+    found = [paired for paired in asked if paired and paired.n >= LEAST_SEEDS]
     if not found:
-        return study.sd, "assumed by the study"
-    freedom = sum(degrees for degrees, _ in found)
-    pooled = math.sqrt(sum(degrees * sd**2 for degrees, sd in found) / freedom)
-    return pooled, f"pooled over the {len(found)} comparisons that have at least 3 seeds"
+        return told.study.sd, "assumed by the study"
+    freedom = sum(paired.n - 1 for paired in found)
+    pooled = math.sqrt(sum((paired.n - 1) * (paired.sd or 0.0) ** 2 for paired in found) / freedom)
+    return pooled, f"pooled over the {len(found)} {what} that have at least {LEAST_SEEDS} seeds"

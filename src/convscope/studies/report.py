@@ -163,11 +163,16 @@ def _ended(lines: Sequence[Line], status: str) -> int:
 
 
 def _compared(outcome: Outcome) -> list[ComparisonRow]:
-    """All comparisons are one family for Holm, those without runs with p = 1: it must not shrink with what is lost."""
+    """All comparisons are one family for Holm, those that get no verdict with p = 1.
+
+    So the family does not shrink with what is lost, and survivors of an arm that diverged do not spend its place.
+    """
     study = outcome.study
     differences = [_differences(outcome, comparison) for comparison in study.comparisons]
     raw = [
-        verdict.p_of(comparison.form, found, comparison.within) if len(found) >= verdict.LEAST_SEEDS else 1.0
+        verdict.p_of(comparison.form, found, comparison.within)
+        if len(found) >= verdict.LEAST_SEEDS and not any(_diverged(outcome, comparison).values())
+        else 1.0
         for comparison, found in zip(study.comparisons, differences, strict=True)
     ]
     return [
@@ -180,7 +185,7 @@ def _row(outcome: Outcome, comparison: Comparison, differences: Sequence[float],
     """The verdict; runs that diverged are an outcome, so those that are left do not decide alone."""
     measure = comparison.measure or outcome.study.measure
     paired = stats.paired(differences) if differences else None
-    lost = {name: _ended(outcome.lines(name), "diverged") for name in (comparison.arm, comparison.than)}
+    lost = _diverged(outcome, comparison)
     if any(lost.values()):
         judgement = _judged_by_divergence(outcome, comparison, lost)
     elif paired is None:
@@ -193,11 +198,16 @@ def _row(outcome: Outcome, comparison: Comparison, differences: Sequence[float],
     return ComparisonRow(comparison, measure, paired, p if decided else None, judgement)
 
 
+def _diverged(outcome: Outcome, comparison: Comparison) -> dict[str, int]:
+    """How many runs of each of the two arms diverged."""
+    return {name: _ended(outcome.lines(name), "diverged") for name in (comparison.arm, comparison.than)}
+
+
 def _differences(outcome: Outcome, comparison: Comparison) -> list[float]:
     """Arm minus other on every seed that both finished."""
     measure = comparison.measure or outcome.study.measure
     ours, theirs = outcome.values(comparison.arm, measure), outcome.values(comparison.than, measure)
-    return [ours[seed] - theirs[seed] for seed in sorted(ours.keys() & theirs.keys())]
+    return [stats.signed_sum([ours[seed], -theirs[seed]]) for seed in sorted(ours.keys() & theirs.keys())]
 
 
 def _judged_by_divergence(outcome: Outcome, comparison: Comparison, lost: dict[str, int]) -> Judgement:
@@ -213,6 +223,7 @@ def _judged_by_divergence(outcome: Outcome, comparison: Comparison, lost: dict[s
             worse = "less" if measures.higher_is_better(measure) else "greater"
             as_claimed = {"different": True, worse: gone == ours}.get(comparison.form, gone == theirs)
             word = "as claimed" if as_claimed and comparison.form != "equal" else "against the claim"
+            word = "different" if comparison.form == "different" else word  # nobody claimed which
             return Judgement("diverged", f"{word}, without a p: {said}, and none of {other!r}")
     return Judgement("none", f"no verdict: {said}, and what the others reached decides nothing")
 
@@ -232,7 +243,9 @@ def _effects(outcome: Outcome) -> list[EffectRow]:
         for place, effect in enumerate(found)
         if effect.paired.n >= verdict.LEAST_SEEDS and effect.paired.p is not None
     }
-    adjusted = dict(zip(raw, stats.holm(list(raw.values())), strict=True))
+    # All that were to be asked: the family must not shrink with what is lost.
+    lost = [1.0] * (stats.effects_asked(factors) - len(raw))
+    adjusted = dict(zip(raw, stats.holm([*raw.values(), *lost]), strict=False))
     # Seeds of which a run diverged have no effect; those that are left are no fair sample of them.
     if any(_ended(outcome.lines(arm.name), "diverged") for arm in outcome.study.arms):
         adjusted = {}
@@ -267,8 +280,8 @@ def _confusions(line: Line) -> Counter[str]:
 
 
 def _most(counted: Counter[str]) -> list[tuple[str, int]]:
-    """The most frequent; ties go by name, so that the table is the same everywhere."""
-    return sorted(counted.items(), key=lambda item: (-item[1], item[0]))[:TOP_PAIRS]
+    """The most frequent that happened; ties go by name, so that the table is the same everywhere."""
+    return sorted((+counted).items(), key=lambda item: (-item[1], item[0]))[:TOP_PAIRS]
 
 
 def unit(measure: str) -> Callable[[float], str]:

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import combinations
 from typing import Any
 
 from convscope.core import config as configs
 from convscope.core.errors import ConfigError, UnknownName, UsageError, nearest
 
-from . import measures
+from . import measures, stats
 from .axis import swept
 from .design import FORMS, LARGEST_FAMILY, Arm, Comparison, Study
+
+WIDEST = 0.25
+"""A margin of equality so wide, of a share, was meant in points."""
 
 
 class Refusal(ConfigError):
@@ -272,6 +274,12 @@ def _comparisons(study: Study, where: str) -> None:
         for value, key in ((c.by, "by"), (c.within, "within")):
             if value is not None:
                 _refuse_value(f"{where}: {c}: `{key}`", value, measure, ("claim", number, key))
+        if c.within is not None and c.within >= WIDEST and measures.is_share(measure):
+            raise Refusal(
+                f"{where}: {c}: `within` of {c.within:g} is {100 * c.within:g} points, and arms that far apart are not "
+                f"equal. Write {c.within / 100:.6g} if {c.within:g} points are meant.",
+                "claim", number, "within",
+            )  # fmt: skip
 
 
 def _wrong(c: Comparison) -> Iterator[tuple[str, str]]:
@@ -295,16 +303,13 @@ def _wrong(c: Comparison) -> Iterator[tuple[str, str]]:
 
 
 def _family(study: Study, where: str) -> None:
-    for count, what in ((len(study.comparisons), "comparisons"), (_effects(study), "effects of its factors")):
+    for count, what in (
+        (len(study.comparisons), "comparisons"),
+        (stats.effects_asked(study.factors), "effects of its factors"),
+    ):
         if count > LARGEST_FAMILY and not study.why_many.strip():
             raise Refusal(
                 f"{where} asks about {count} {what}, and each takes power from the others. Ask at most "
                 f"{LARGEST_FAMILY}, or say why there are more: why_many = '...'.",
                 "why_many",
             )
-
-
-def _effects(study: Study) -> int:
-    """How many main effects and interactions of two factors there are."""
-    counts = [len(levels) - 1 for levels in study.factors.values()]
-    return sum(counts) + sum(first * second for first, second in combinations(counts, 2))

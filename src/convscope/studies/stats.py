@@ -26,6 +26,8 @@ FEWEST_FLIPS = 6
 MOST_EXACT = 20
 """Seeds up to which every sign pattern is counted, 2^20 at most; above, `DRAWN` patterns are drawn."""
 DRAWN = 200_000
+STEPS = 10_000
+"""Quantiles of an estimated standard deviation over which a chance is averaged: four digits."""
 _FLIP_KEY = 0x666C6970  # "flip"; fixed, so that the same differences have the same p everywhere
 _ROUNDING = 1e-9
 """A spread below this share of the largest value is rounding: 0.9 - 0.8999 is off by about 1e-12 of itself."""
@@ -107,6 +109,21 @@ def paired(differences: Sequence[float]) -> Paired:
     n = len(differences)
     p = None if sd is None else _two_sided(mean, sd, n)
     return Paired(n, mean, sd, *_interval(differences, mean, sd), p, _sign_flips(differences))
+
+
+def one_more(found: Summary) -> tuple[float, float] | None:
+    """Where one more value of the same kind lies with 95 %: mean +- t sd sqrt(1 + 1/n); None below two values.
+
+    Sqrt(n + 1) times as wide as the interval of the mean, and the one to hold a
+    single printed run against.
+
+    Reference:
+        Hahn, Meeker (1991), Statistical Intervals, chapter 4.
+    """
+    if found.sd is None:
+        return None
+    half = -float(special.stdtrit(found.n - 1, 0.025)) * found.sd * math.sqrt(1 + 1 / found.n)
+    return found.mean - half, found.mean + half
 
 
 def t_test(differences: Sequence[float]) -> float:
@@ -199,6 +216,38 @@ def power(n: int, difference: float, sd: float, alpha: float = 0.05) -> float:
     if sd == 0:
         return float(difference != 0)
     return _rejects(n, abs(difference) / sd * math.sqrt(n), alpha)
+
+
+def power_of_equivalence(n: int, within: float, sd: float, alpha: float = 0.05) -> float:
+    """The chance that two one-sided tests place a true difference of 0 inside +-within.
+
+    A mean over what the standard deviation may be estimated as: with s, the mean
+    difference must lie within +-(within - t s / sqrt n), which it does
+    independently of s.
+
+    Args:
+        n: seeds, at least 2.
+        within: the margin, above 0.
+        sd: the true standard deviation of the differences; without spread the chance is 1.
+        alpha: the level of each one-sided test, in (0, 1).
+
+    Raises:
+        ValueError: a value outside these.
+
+    Reference:
+        Phillips (1990), Power of the Two One-Sided Tests Procedure in Bioequivalence.
+    """
+    _check(n >= 2, f"a test of equivalence needs at least 2 seeds, got {n}")
+    _check(sd >= 0, f"a standard deviation cannot be {sd!r}")
+    _check(0 < within < math.inf, f"a margin of equivalence is positive, got {within!r}")
+    _check(0 < alpha < 1, f"the level of a test lies in (0, 1), got {alpha!r}")
+    if sd == 0:
+        return 1.0
+    margin, bound = within / sd * math.sqrt(n), -float(special.stdtrit(n - 1, alpha))
+    # The share of s / sd in equal steps of probability: its square times n - 1 is chi-square with n - 1.
+    estimated = np.sqrt(special.chdtri(n - 1, 1 - (np.arange(STEPS) + 0.5) / STEPS) / (n - 1))
+    room = np.maximum(0.0, margin - bound * estimated)
+    return float(np.mean(2 * special.ndtr(room) - 1))
 
 
 def detectable(n: int, sd: float, power: float = 0.8, alpha: float = 0.05) -> float:
@@ -294,6 +343,12 @@ def effects(
     return found
 
 
+def effects_asked(factors: Mapping[str, Sequence[str]]) -> int:
+    """How many main effects and interactions of two factors there are."""
+    counts = [len(levels) - 1 for levels in factors.values()]
+    return sum(counts) + sum(first * second for first, second in combinations(counts, 2))
+
+
 def _sign(
     cell: tuple[str, ...],
     names: Sequence[str],
@@ -315,11 +370,19 @@ def _contrasts(
     seeds = set.intersection(*(set(values.get(cell, {})) for cell in signs))
     found = []
     for seed in sorted(seeds):
-        terms = [sign * values[cell][seed] for cell, sign in signs.items()]
-        contrast = math.fsum(terms) / (len(signs) / corners)
-        # 0.3 - 0.2 and 0.2 - 0.1 differ by 3e-17: the same for every seed, and so without spread and "significant".
-        found.append(contrast if abs(contrast) > 1e-12 * max(map(abs, terms)) else 0.0)
+        found.append(
+            signed_sum([sign * values[cell][seed] for cell, sign in signs.items()]) / (len(signs) / corners)
+        )
     return found
+
+
+def signed_sum(terms: Sequence[float]) -> float:
+    """Their sum, and 0 where what is left of them is rounding.
+
+    0.3 - 0.2 and 0.2 - 0.1 differ by 3e-17: the same for every seed, and so without spread and "significant".
+    """
+    total = math.fsum(terms)
+    return total if abs(total) > 1e-12 * max(map(abs, terms)) else 0.0
 
 
 def fewest(enough: Callable[[int], bool], most: int) -> int | None:

@@ -126,9 +126,11 @@ def comparisons(report: Report) -> Table:
 
 
 def judged(row: ComparisonRow) -> str:
-    """The verdict with its numbers, and the exact test beside it where there are seeds enough."""
+    """The verdict with its numbers, and the exact test of a difference beside it where there are seeds enough."""
     flip = row.paired.p_flip if row.paired else None
-    return row.judgement.sentence + (f"; sign-flip p = {_p(flip)}" if flip is not None else "")
+    if flip is None or row.p is None or row.comparison.form == "equal":
+        return row.judgement.sentence
+    return f"{row.judgement.sentence}; sign-flip p {'' if flip < 1e-4 else '= '}{_p(flip)} before Holm"
 
 
 def _p(value: float | None) -> str:
@@ -142,7 +144,10 @@ def effects(report: Report) -> Table:
     said = unit(report.study.measure)
     rows = []
     for row in report.effects:
-        named = zip(row.effect.factors, row.effect.levels, strict=True)
+        named = [
+            (factor, f"{level} against {report.study.factors[factor][0]}")
+            for factor, level in zip(row.effect.factors, row.effect.levels, strict=True)
+        ]
         paired = row.effect.paired
         interval = (
             ""
@@ -186,7 +191,9 @@ def ranking(report: Report) -> str:
         return ""
     ordered = sorted(against, key=lambda found: -abs(found[0]))
     listed = ", ".join(f"{arm} {unit(study.measure)(mean)}" for mean, arm in ordered)
-    return f"Against {study.baseline}, the largest difference first: {listed}."
+    wild = [row.arm.name for row in report.arms if row.diverged and row.arm.name != study.baseline]
+    but = f" Not ranked, since runs of them diverged: {', '.join(wild)}." if wild else ""
+    return f"Against {study.baseline}, the largest difference first: {listed}.{but}"
 
 
 def notes(report: Report) -> list[str]:
@@ -200,6 +207,10 @@ def notes(report: Report) -> list[str]:
         found.append(
             f"The design has {report.study.designed_seeds} seeds: if the others were added because of what those showed, "
             f"p is too small."
+        )
+    if report.study.seeds < report.study.designed_seeds:
+        found.append(
+            f"The design has {report.study.designed_seeds} seeds; these are the first {report.study.seeds}."
         )
     if ranked := ranking(report):
         found.append(ranked)
