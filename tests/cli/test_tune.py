@@ -101,8 +101,12 @@ def test_a_search_its_comparison_and_its_folder(command, tmp_path: Path, sourced
     assert "Now both over 1 seed that no trial had:" in told
     assert "trial 1  epoch   1.00" in complained and "tuned, seed 0: " in complained
     folder = root / "tune" / "mine"
-    assert f"in {folder}: trials.csv, best.toml, comparison/" in told
-    assert {path.name for path in (folder / "comparison").iterdir()} >= {"table.csv", "study.md"}
+    assert f"in {folder}: trials.csv, best.toml\n" in told
+    assert {path.name for path in (folder / "comparison").iterdir()} >= {
+        "table.csv",
+        "study.md",
+        "intervals.png",
+    }
     assert not list(root.rglob(records.OPENINGS))
 
     # The best is trained: its run is seed 0 of the comparison.

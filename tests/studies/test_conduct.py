@@ -255,6 +255,13 @@ def changed(line: Line, path: str, value: Any) -> Line:
 @pytest.mark.parametrize(
     ("path", "value", "made", "sentence"),
     [
+        (
+            "beside",
+            {"convscope.diagnostics": "old"},
+            0,
+            "The code of convscope.diagnostics differs between runs.",
+        ),
+        ("changes", ["Other threads."], 0, "A run was not continued as it was begun: Other threads."),
         ("code", "1" * 64, 0, f"The code that decides numbers differs: {'1' * 10} then, {'0' * 40} now."),
         ("versions.torch", "1.13.0", 0, "The torch version differs: 1.13.0 then, {versions[torch]} now."),
         ("data", "abc", 0, "The data differ: abc then, {data:.10} now."),
@@ -267,26 +274,51 @@ def changed(line: Line, path: str, value: Any) -> Line:
     ],
 )
 def test_runs_made_under_other_conditions_are_not_pooled(
-    straight: Path, tmp_path: Path, path: str, value: Any, made: int, sentence: str
+    straight: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    path: str,
+    value: Any,
+    made: int,
+    sentence: str,
 ) -> None:
-    known = tiny_study.lines(straight)
+    beside = {"convscope.diagnostics": "new"}
+    known = {key: changed(line, "beside", beside) for key, line in tiny_study.lines(straight).items()}
     old = next(iter(known.values()))
     said = sentence.format(**old.environment, first=old.environment["dtypes"].get("conv1", "not recorded"))
+    monkeypatch.setattr(conduct, "code_beside", lambda task: beside)
     Journal(tmp_path).append(changed(old, path, value))
     replay = tiny_study.Replay(known)
     with pytest.raises(UsageError) as error:
         tiny_study.make(tmp_path, executor=replay)
     assert str(error.value) == (
         f"Runs of study tiny in {tmp_path / 'journal.jsonl'} were made under other conditions. {said} They are not "
-        f"pooled. Begin another folder with --into, or pool them with --allow-mixed: the table then says so."
+        f"pooled. Begin anew with another --root (and --into, if you gave one), or pool them with --allow-mixed: the "
+        f"table then says so."
     )
     assert error.value.exit_code == 2
     # Nothing was run in vain: the precision of a network is known when there is one, the rest before.
     assert len(replay.asked) == made * 4
+    # Nor is the study spoilt by what must not be pooled: where the others were made, it can go on.
+    assert len(tiny_study.rows(tmp_path)) == 1 + made * 3
     outcome = tiny_study.make(tmp_path, executor=tiny_study.Replay(known), allow_mixed=True)
     assert outcome.mixed == (said,)
     with pytest.raises(UsageError), tiny_study.checkpointed():
         conduct.recorded(tiny_study.study(), tmp_path)
+
+
+def test_arms_that_were_measured_by_other_code_are_not_pooled(straight: Path, tmp_path: Path) -> None:
+    """Also where each arm agrees with itself; what only some runs knew is compared among those."""
+    journal = Journal(tmp_path)
+    for number, line in enumerate(tiny_study.lines(straight).values()):
+        beside = {
+            "convscope.diagnostics": f"{number % 4 // 3}",
+            **({"of_a_user": "1"} if number % 4 == 0 else {}),
+        }
+        journal.append(changed(line, "beside", beside))
+    with tiny_study.checkpointed():
+        outcome = conduct.recorded(tiny_study.study(), tmp_path, allow_mixed=True)
+    assert outcome.mixed == ("The code of convscope.diagnostics differs between runs.",)
 
 
 def test_a_run_continued_elsewhere_is_said_to_be(straight: Path, tmp_path: Path) -> None:

@@ -98,6 +98,21 @@ def test_a_run_that_failed_is_known_until_it_ends(tmp_path: Path) -> None:
     assert journal.find("a/0") == Journal(tmp_path).find("a/0") == THREE[0]
 
 
+def test_numbers_by_other_diagnostics_are_not_put_beside_older_ones(tmp_path: Path) -> None:
+    """Else a number would stand under the hash of code that never made it."""
+
+    def measured(name: str, beside: dict[str, str]) -> Line:
+        return line("a/0", 0.5, numbers={name: 1.0}, environment={"data": "d", "beside": beside})
+
+    journal = Journal(tmp_path)
+    journal.append(measured("weights/total_l2", {"convscope.diagnostics": "1"}))
+    journal.append(measured("activations/dead", {"convscope.diagnostics": "1", "of_a_user": "1"}))
+    found = journal.find("a/0")
+    assert found is not None and set(found.numbers) == {"weights/total_l2", "activations/dead"}
+    journal.append(measured("gap", {"convscope.diagnostics": "2"}))
+    assert journal.find("a/0") == measured("gap", {"convscope.diagnostics": "2"})
+
+
 def test_who_asks_for_more_and_fails_takes_nothing_away(tmp_path: Path) -> None:
     """Another study wants another measure of the same run, which cannot be had."""
     journal = Journal(tmp_path)

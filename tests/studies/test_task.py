@@ -1,5 +1,6 @@
 """Whatever happens to a run, it gives a line: row E2."""
 
+import hashlib
 import signal
 import sys
 import threading
@@ -7,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -127,4 +129,19 @@ def test_a_users_model_is_known_to_a_process_that_never_imported_it(
     with tiny_study.tiny.cheap():
         line = perform(replace(plain, config=config, own=(item,)), unwatched)
     assert (line.status, line.message) == ("finished", "")
+    assert line.environment["beside"] == {"of_a_user": hashlib.sha256(MINE.encode()).hexdigest()}
     assert item in users_own()
+
+
+def test_code_without_a_file_is_no_reason_to_fail(plain: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A notebook's cells have none; neither has what stands behind `python -c`."""
+    monkeypatch.setitem(sys.modules, "a_notebook", ModuleType("a_notebook"))
+    mine = replace(plain, own=(catalog.Item("models", "mine", "a_notebook:mine", "of a cell"),))
+    assert tasks.code_beside(mine) == {"a_notebook": ""}
+    assert set(tasks.code_beside(replace(plain, measures=("weights/total_l2",)))) == {"convscope.diagnostics"}
+
+
+def test_a_users_studies_are_not_what_their_runs_need(monkeypatch: pytest.MonkeyPatch) -> None:
+    item = catalog.Item("studies", "own", "of_a_user:own", "a study")
+    monkeypatch.setitem(catalog._CATALOG, "studies", {**catalog._CATALOG["studies"], "own": item})
+    assert item not in users_own()

@@ -1,5 +1,6 @@
 """The search: the same trials for the same seed, killed or not; pruned, diverged, best; and the test split shut."""
 
+import shutil
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ import pytest
 import tiny_study
 import torch
 
+from convscope.compute import environment
 from convscope.core import config as configs
 from convscope.core import files, records
 from convscope.core.errors import ConfigError, UsageError
@@ -201,6 +203,9 @@ def test_a_run_that_fails_is_a_row_and_the_search_goes_on(
     ] * 2
     assert found.best is None
     assert not (tmp_path / "tune" / "best.toml").exists()
+    opened = Proposals(tmp_path / "tune" / tune.JOURNAL, SPACE, higher=True, judged=True, seed=0)
+    assert [trial.state.name for trial in opened._study.trials] == ["FAIL"] * 2
+    assert go(tmp_path, 2).trials == found.trials
 
 
 def trial(number: int, value: float | None, **changes: Any) -> Trial:
@@ -317,12 +322,28 @@ def test_trials_made_under_other_conditions_are_not_pooled(
         now, version = before["environment"]["data"], before["environment"]["optuna"]
         assert str(refused.value) == (
             f"The trials in {whole / 'tune'} were made under other conditions. The data differ: {'0' * 64} then, {now} "
-            f"now. The Optuna version differs: 4.5.0 then, {version} now. Begin another search with --name, or go on with "
-            f"--allow-mixed."
+            f"now. The Optuna version differs: 4.5.0 then, {version} now. Begin another search with another --root, or go "
+            f"on with --allow-mixed."
         )
         assert len(go(whole, allow_mixed=True).trials) == 3
     finally:
         records.write_json(path, before)
+
+
+def test_runs_of_another_search_are_taken_over_only_if_they_were_made_as_these_would_be(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(whole / "runs", tmp_path / "runs")
+    now = {**environment.surroundings(1), "code": "1" * 64}
+    monkeypatch.setattr(environment, "surroundings", lambda *given: now)
+    with pytest.raises(UsageError) as refused:
+        go(tmp_path)
+    said = str(refused.value)
+    assert said.startswith(f"The run of a trial, {tmp_path / 'runs' / 'lenet5-synthetic-'}")
+    assert said.endswith(
+        f", was made under other conditions. The code that decides numbers differs: {'0' * 40} then, {'1' * 64} now. "
+        f"Begin another search with another --root, or go on with --allow-mixed."
+    )
 
 
 def test_another_search_has_another_name() -> None:

@@ -21,10 +21,12 @@ from . import parse
 if TYPE_CHECKING:
     from convscope.studies.conduct import Outcome
     from convscope.studies.design import Study
+    from convscope.studies.executors import Executor
     from convscope.studies.journal import Line
     from convscope.studies.plan import Plan
     from convscope.studies.report import Report
     from convscope.studies.task import Task
+    from convscope.train.prepare import Place
 
 DESCRIPTION = """\
 Train every arm of a study with every seed, and say what the differences are worth: means with intervals beside the
@@ -46,6 +48,47 @@ into a folder of the study's name beside the journal. Validation only: a study n
 
 LONGEST_NAME = 100
 """Bytes of a study's name that come from --set; file systems end at 255."""
+Format = Literal["png", "svg", "pdf", "none"]
+
+
+class Runs(BaseModel):
+    """How the runs of a study are made; the comparison of `tune` is one too."""
+
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+    executor: Literal["serial", "processes", "ray"] = "processes"
+    """One after another, a process per core, or a Ray cluster (extra `ray`)."""
+    workers: int = Field(0, ge=0)
+    """Of `processes`; 0 is one per core."""
+    address: str = ""
+    """Of the Ray cluster; absent: one on this machine for as long as the study runs."""
+    threads: int = Field(1, ge=1)
+    """CPU threads of every run. Results depend on it, so it is the same for all runs of a study."""
+    root: Path = Path("runs")
+    """Where runs are kept."""
+    data_dir: Path | None = None
+    """Where named data sets are looked for first; then $CONVSCOPE_DATA and the user cache."""
+    cache_dir: Path | None = None
+    """Where decoded pixels and self-test results are kept."""
+    allow_mixed: bool = False
+    """Pool runs made with other code, versions, machines or data; the tables say so."""
+
+    def place(self) -> "Place":
+        """Where things are found and put."""
+        from convscope.train.prepare import Place
+        from convscope.train.run import command_line
+
+        return Place(self.root, self.data_dir, self.cache_dir, self.allow_mixed, command_line())
+
+    def chosen(self) -> "Executor":
+        """The executor.
+
+        Raises:
+            UsageError: see studies/executors.py.
+        """
+        from convscope.studies.executors import executor
+
+        return executor(self.executor, self.workers, self.address)
 
 
 class Flags(BaseModel):
@@ -63,26 +106,11 @@ class Flags(BaseModel):
     """How many seeds, from 0; absent: the study's own number."""
     set: tuple[str, ...] = ()
     """KEY=VALUE for all arms, e.g. epochs=2 or model.width=8; the published scale is then left."""
-    executor: Literal["serial", "processes", "ray"] = "processes"
-    """One after another, a process per core, or a Ray cluster (extra `ray`)."""
-    workers: int = Field(0, ge=0)
-    """Of `processes`; 0 is one per core."""
-    address: str = ""
-    """Of the Ray cluster; absent: one on this machine for as long as the study runs."""
-    threads: int = Field(1, ge=1)
-    """CPU threads of every run. Results depend on it, so it is the same for all runs of a study."""
-    root: Path = Path("runs")
-    """Where runs are kept."""
     into: Path | None = None
     """Folder of the journal and the results; absent: studies/ in the root."""
-    data_dir: Path | None = None
-    """Where named data sets are looked for first; then $CONVSCOPE_DATA and the user cache."""
-    cache_dir: Path | None = None
-    """Where decoded pixels and self-test results are kept."""
-    allow_mixed: bool = False
-    """Pool runs made with other code, versions, machines or data; the tables say so."""
-    format: Literal["png", "svg", "pdf", "none"] = "png"
+    format: Format = "png"
     """Of the figures; none: only numbers."""
+    runs: tyro.conf.OmitArgPrefixes[Runs] = Runs()
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -137,20 +165,14 @@ def _changed(study: "Study", pairs: Sequence[str]) -> "Study":
     )
 
 
-def _place(flags: Flags) -> Any:
-    from convscope.train.prepare import Place
-    from convscope.train.run import command_line
-
-    return Place(flags.root, flags.data_dir, flags.cache_dir, command=command_line())
-
-
 def _planned(study: "Study", flags: Flags) -> str:
     from convscope.compute.device import usable_cores
     from convscope.studies.plan import plan
 
-    cores = max(1, usable_cores() // flags.threads)
-    workers = {"serial": 1, "processes": flags.workers or cores}.get(flags.executor, 1)
-    found = plan(study, _into(flags), _place(flags), workers=workers, threads=flags.threads)
+    runs = flags.runs
+    cores = max(1, usable_cores() // runs.threads)
+    workers = {"serial": 1, "processes": runs.workers or cores}.get(runs.executor, 1)
+    found = plan(study, _into(flags), runs.place(), workers=workers, threads=runs.threads)
     return plan_text(study, found)
 
 
@@ -221,50 +243,54 @@ def _family(study: "Study") -> str:
 
 
 def _into(flags: Flags) -> Path:
-    return flags.into or flags.root / "studies"
+    return flags.into or flags.runs.root / "studies"
 
 
 def _reported(study: "Study", flags: Flags) -> int:
-    """Run what is missing, write and print; how many runs failed."""
-    from convscope.studies.conduct import conduct, recorded
-    from convscope.studies.executors import executor
-    from convscope.studies.report import report
+    """Run what is missing, unless that was not asked for; write and print; how many runs failed."""
+    from convscope.studies.conduct import recorded
 
-    folder = _into(flags)
-    options: dict[str, Any] = {"threads": flags.threads, "allow_mixed": flags.allow_mixed}
-    if flags.show:
-        outcome = recorded(study, folder, **options)
-        if not any(cell.line for cell in outcome.cells):
-            raise ConfigError(f"{folder} holds no run of study {study.name}. Without --show they are made.")
-    else:
-        chosen = executor(flags.executor, flags.workers, flags.address)
-        display = Display(study)
-        try:
-            outcome = conduct(study, folder, _place(flags), executor=chosen, watch=display, **options)
-        finally:
-            display.close()
+    folder, runs = _into(flags), flags.runs
+    if not flags.show:
+        return told(made(study, folder, runs), folder / study.name, flags.format)
+    outcome = recorded(study, folder, threads=runs.threads, allow_mixed=runs.allow_mixed)
+    if not any(cell.line for cell in outcome.cells):
+        raise ConfigError(f"{folder} holds no run of study {study.name}. Without --show they are made.")
+    return told(outcome, folder / study.name, flags.format)
+
+
+def made(study: "Study", folder: Path, runs: Runs) -> "Outcome":
+    """Make what is missing of a study, and show how far it is."""
+    from convscope.studies.conduct import conduct
+
+    executor, display = runs.chosen(), Display(study)
+    options: dict[str, Any] = {"threads": runs.threads, "allow_mixed": runs.allow_mixed}
+    try:
+        return conduct(study, folder, runs.place(), executor=executor, watch=display, **options)
+    finally:
+        display.close()
+
+
+def told(outcome: "Outcome", folder: Path, format: Format = "png") -> int:
+    """Print what a study found, and write tables, page and figures into its folder; how many runs failed."""
+    from convscope.studies import tables
+    from convscope.studies.report import report
+    from convscope.train.run import command_line
+
     found = report(outcome)
     print(report_text(found, outcome))
-    _write(found, outcome, folder / study.name, flags)
-    return sum(row.failed for row in found.arms)
-
-
-def _write(found: "Report", outcome: "Outcome", folder: Path, flags: Flags) -> None:
-    """Tables, page and figures, into the study's folder."""
-    from convscope.studies import tables
-
     drawn: dict[str, Any] = {}
-    if flags.format != "none" and any(row.summary for row in found.arms):
+    if format != "none" and any(row.summary for row in found.arms):
         from convscope import plots
         from convscope.plots.study import figures
 
-        drawn = figures(found, outcome)
+        drawn = {f"{name}.{format}": figure for name, figure in figures(found, outcome).items()}
         for name, figure in drawn.items():
-            plots.save(figure, folder / f"{name}.{flags.format}")
-    command = _place(flags).command
-    tables.write(found, outcome, folder, command, [f"{name}.{flags.format}" for name in drawn])
-    print(f"\nin {folder}: table.csv, runs.csv, provenance.csv, study.json, study.md", end="")
-    print("".join(f", {name}.{flags.format}" for name in drawn))
+            plots.save(figure, folder / name)
+    tables.write(found, outcome, folder, command_line(), list(drawn))
+    listed = ", ".join(["table.csv, runs.csv, provenance.csv, study.json, study.md", *drawn])
+    print(f"\nin {folder}: {listed}")
+    return sum(row.failed for row in found.arms)
 
 
 def report_text(found: "Report", outcome: "Outcome") -> str:

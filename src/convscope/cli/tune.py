@@ -3,17 +3,18 @@
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
+from tyro.conf import OmitArgPrefixes
 
 from convscope.core import config as configs
-from convscope.core.errors import ConfigError, ConvscopeError, Interrupted
+from convscope.core.errors import ConfigError, ConvscopeError
 
 from . import parse
+from . import study as verb
 
 if TYPE_CHECKING:
-    from convscope.studies.design import Study
     from convscope.studies.tune import Found, Search, Trial
     from convscope.train.events import Event
 
@@ -57,22 +58,7 @@ class Flags(BaseModel):
     """Of the proposals and of all trials' runs; the comparison has others."""
     name: str = Field("", pattern=r"^(\w[\w.@-]*)?$")
     """Of the folder in tune/ in the root; absent: model, data and a hash of all that is asked for."""
-    executor: Literal["serial", "processes", "ray"] = "serial"
-    """Of the comparison: one run after another, a process per core, or a Ray cluster (extra `ray`)."""
-    workers: int = Field(0, ge=0)
-    """Of `processes`; 0 is one per core."""
-    address: str = ""
-    """Of the Ray cluster; absent: one on this machine for as long as the comparison runs."""
-    threads: int = Field(1, ge=1)
-    """CPU threads of every run; results depend on it."""
-    root: Path = Path("runs")
-    """Where runs are kept."""
-    data_dir: Path | None = None
-    """Where named data sets are looked for first; then $CONVSCOPE_DATA and the user cache."""
-    cache_dir: Path | None = None
-    """Where decoded pixels and self-test results are kept."""
-    allow_mixed: bool = False
-    """Go on although machine, versions, code or data have changed since the first trial."""
+    runs: OmitArgPrefixes[verb.Runs] = verb.Runs(executor="serial")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -85,18 +71,22 @@ def main(arguments: Sequence[str]) -> int:
     words = parse.take_apart(arguments)
     parse.refuse_dotted(words, "; to search it: --space {name}=A,B")
     flags = parse.parse(Flags, Flags(), words.flags, "convscope tune", DESCRIPTION)
-    from convscope.studies import executors, tune
-    from convscope.train.prepare import Place
-    from convscope.train.run import command_line
+    from convscope.studies import tune
 
+    runs = flags.runs
     search = asked(words.names, flags)
-    folder = flags.root / "tune" / (flags.name or search.name)
-    executor = executors.executor(flags.executor, flags.workers, flags.address)
-    place = Place(flags.root, flags.data_dir, flags.cache_dir, flags.allow_mixed, command_line())
+    folder = runs.root / "tune" / (flags.name or search.name)
+    runs.chosen()  # what is wrong with it is said now, and not after the search
     print(heading(search, flags.trials), flush=True)
     display = Display(search)
     found = tune.carry_out(
-        search, folder, place, flags.trials, allow_mixed=flags.allow_mixed, told=display.told, watch=display
+        search,
+        folder,
+        runs.place(),
+        flags.trials,
+        allow_mixed=runs.allow_mixed,
+        told=display.told,
+        watch=display,
     )
     if found.best is None:
         raise ConvscopeError(
@@ -107,9 +97,12 @@ def main(arguments: Sequence[str]) -> int:
         study = None
     elif (study := tune.comparison(found, flags.seeds)) is None:
         print("That is the default recipe, so there is nothing to compare it with.")
-    failed = compare(study, folder, place, executor, flags) if study else 0
-    print(f"\nin {folder}: {tune.TABLE}, {tune.BEST}{', comparison/' if study else ''}")
-    print(farewell(folder / tune.BEST, flags.root))
+    failed = 0
+    if study:
+        print(f"\nNow both over {study.seeds} seed{'s' * (study.seeds > 1)} that no trial had:\n", flush=True)
+        failed = verb.told(verb.made(study, folder, runs), folder / "comparison")
+    print(f"\nin {folder}: {tune.TABLE}, {tune.BEST}")
+    print(farewell(folder / tune.BEST, runs.root))
     if failed:
         raise ConvscopeError(f"{failed} runs failed, as the table says. The same command tries them again.")
     return 0
@@ -136,10 +129,10 @@ def asked(names: Sequence[str], flags: Flags) -> "Search":
         )
     base = tune.based(base, parse.pairs(flags.set))
     axes = space.read(flags.space)
-    whole = tune.Search(base, axes, flags.measure, flags.seed, flags.threads)
+    whole = tune.Search(base, axes, flags.measure, flags.seed, flags.runs.threads)
     if not axes:
         axes = space.default(whole.config({}, 0, "--set").recipe)
-        whole = tune.Search(base, axes, flags.measure, flags.seed, flags.threads)
+        whole = tune.Search(base, axes, flags.measure, flags.seed, flags.runs.threads)
     tune.check(whole)
     return whole
 
@@ -228,39 +221,6 @@ def conclusion(found: "Found") -> str:
         shares = ", ".join(f"{key} {share:.0%}" for key, share in found.importance.items())
         lines.append(f"of what the keys explain alone among the finished trials (fANOVA): {shares}")
     return "\n".join(lines)
-
-
-def compare(study: "Study", folder: Path, place: Any, executor: Any, flags: Flags) -> int:
-    """Run the best trial's recipe and the default over fresh seeds, and judge; how many runs failed."""
-    from convscope.studies import tables
-    from convscope.studies.conduct import conduct
-    from convscope.studies.report import report
-
-    from . import study as verb
-
-    display = verb.Display(study)
-    print(f"\nNow both over {study.seeds} seed{'s' * (study.seeds > 1)} that no trial had:\n", flush=True)
-    try:
-        outcome = conduct(
-            study,
-            folder,
-            place,
-            executor=executor,
-            threads=flags.threads,
-            allow_mixed=flags.allow_mixed,
-            watch=display,
-        )
-    except Interrupted as error:
-        raise Interrupted(
-            "Stopped in the comparison; checkpoints are written. Give the same command again to go on.",
-            error.exit_code - 128,
-        ) from None
-    finally:
-        display.close()
-    found = report(outcome)
-    print(verb.report_text(found, outcome))
-    tables.write(found, outcome, folder / "comparison", place.command)
-    return sum(row.failed for row in found.arms)
 
 
 def farewell(best: Path, root: Path) -> str:

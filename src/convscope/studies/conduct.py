@@ -30,7 +30,7 @@ from . import measures
 from .design import FIRST_TRIAL_SEED, Arm, Study
 from .executors import Executor, serial
 from .journal import Journal, Line
-from .task import Task, key_of, users_own
+from .task import Task, code_beside, key_of, users_own
 
 Watch = Callable[[Task, float | Line], None]
 """Called with every task that is to be made and 0, then with the share of its steps that are made, and with its line."""
@@ -180,9 +180,10 @@ class _Maker:
             data = task.config.data.model_dump_json()
             if data not in hashes:
                 hashes[data] = located(task.config, self.place)[1].hash
-            now = {**line.environment, **here, "data": hashes[data]}
-            if line.environment and (sentences := comparable(line.environment, now)):
-                raise UsageError(refusal(self.study, self.journal, sentences))
+            now = {**line.environment, **here, "data": hashes[data], "beside": code_beside(task)}
+            to_come = replace(line, environment=now)
+            if line.environment and (mixed := differences([(task.config, line), (task.config, to_come)])):
+                raise UsageError(refusal(self.study, self.journal, mixed))
 
     def found(self, task: Task) -> Line | None:
         """The task's line, unless the run is to be made."""
@@ -194,6 +195,7 @@ class _Maker:
 
         Raises:
             UsageError: a line must not be pooled with those before: its precision differs, or it was trained earlier.
+                It is not written down, so that the study can go on where the others were made.
         """
         missing = [task for task in tasks if self.found(task) is None]
         for task in missing:
@@ -201,12 +203,12 @@ class _Maker:
         # Closed whatever happens here, a full disk or a watch that raises: no worker is left.
         with closing(self.executor(missing, self.watch)) as ended:
             for task, line in ended:
-                self.journal.append(line)
-                self.watch(task, line)
                 if not self.place.allow_different:
                     known = [(own.config, found) for own in tasks if (found := self.found(own))]
-                    if mixed := differences(known):
+                    if mixed := differences([*known, (task.config, line)]):
                         raise UsageError(refusal(self.study, self.journal, mixed))
+                self.journal.append(line)
+                self.watch(task, line)
 
 
 def _task(study: Study, arm: Arm, seed: int, threads: int, place: Place) -> Task:
@@ -317,14 +319,19 @@ def differences(known: Sequence[tuple[RunConfig, Line]]) -> list[str]:
     """
     own = [(config, line.environment) for config, line in known if line.environment]
     firsts: dict[str, dict[str, Any]] = {}
+    hashes: dict[str, str] = {}
     found: list[str] = []
     for config, there in own:
         same_data = firsts.setdefault(config.data.model_dump_json(), there)
         same_run = firsts.setdefault(config.model_copy(update={"seed": 0}).model_dump_json(), there)
         expected = {**own[0][1], "data": same_data["data"], "dtypes": same_run["dtypes"]}
         found += comparable(expected, there)
-        if "measures" in there and there["measures"] != same_run.get("measures", there["measures"]):
-            found.append("The code of the diagnostics or of a module of the user's differs between runs.")
+        beside = there.get("beside", {}).items()
+        found += [
+            f"The code of {name} differs between runs."
+            for name, own_hash in beside
+            if hashes.setdefault(name, own_hash) != own_hash
+        ]
         found += [f"A run was not continued as it was begun: {said}" for said in there.get("changes", ())]
     return [_brief(sentence) for sentence in dict.fromkeys(found)]
 
@@ -339,5 +346,6 @@ def refusal(study: Study, journal: Journal, sentences: Sequence[str]) -> str:
     listed = " ".join(map(_brief, sentences))
     return (
         f"Runs of study {study.name} in {journal.path} were made under other conditions. {listed} They are not pooled. "
-        f"Begin another folder with --into, or pool them with --allow-mixed: the table then says so."
+        f"Begin anew with another --root (and --into, if you gave one), or pool them with --allow-mixed: the table then "
+        f"says so."
     )

@@ -24,6 +24,7 @@ from functools import partial
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
+from types import FrameType
 from typing import Protocol
 
 from convscope.compute.device import usable_cores
@@ -39,11 +40,13 @@ HUNG_STEPS = 50
 HUNG_FLOOR_S = 600.0
 """But not sooner: reading data and a validation report nothing while they last."""
 LOOKING_S = 4 * 3600.0
-"""A diagnostic at the end may take hours: a landscape of ResNet-20 takes six minutes."""
+"""A diagnostic may take hours, at the end or while the run learns: a landscape of ResNet-20 takes six minutes."""
 TRIES = 3
 """How often a run is begun whose worker hangs."""
 WAIT_S = 0.25
 """How long the driver listens before it looks at signals and for workers that hang."""
+STOP = getattr(signal, "SIGUSR1", signal.SIGTERM)
+"""With which the driver asks a worker to stop: not what a terminal or a scheduler sends to every process of a group."""
 ENDING_S = 10.0
 """How long a worker that was asked to stop may take for its checkpoint."""
 
@@ -112,7 +115,8 @@ class _Worker:
     def is_hung(self, floor_s: float) -> bool:
         """Whether it has been silent for too long."""
         limit = HUNG_FLOOR_S if self.pause is None else max(floor_s, HUNG_STEPS * self.pause)
-        limit = LOOKING_S if self.has_learned else limit
+        assert self.task is not None
+        limit = LOOKING_S if self.has_learned or self.task.config.compute.inspect else limit
         return time.monotonic() - self.heard > limit
 
     def end(self) -> str:
@@ -210,7 +214,7 @@ def _begin() -> _Worker:
 
 @contextmanager
 def _deaf() -> Iterator[None]:
-    """Processes begun in here never hear of Ctrl-C, which reaches every process of the terminal.
+    """Processes begun in here never hear of Ctrl-C, nor of a SIGTERM, either of which may reach a whole group.
 
     The driver tells them to stop, and a second signal would end them before they have written a checkpoint.
     """
@@ -218,7 +222,7 @@ def _deaf() -> Iterator[None]:
         yield
         return
     resource_tracker.ensure_running()  # the first process begins it, and unblocks SIGINT after that
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         yield
     finally:
@@ -237,8 +241,8 @@ def _how_it_ended(code: int | None) -> str:
 def _stop(workers: Sequence[_Worker]) -> None:
     """End them: an idle one by closing its pipe; one that runs writes a checkpoint first."""
     for worker in workers:
-        if worker.task:
-            worker.process.terminate()
+        if worker.task and worker.process.pid and worker.process.is_alive():
+            os.kill(worker.process.pid, STOP)
     for worker in workers:
         worker.end()
 
@@ -246,6 +250,8 @@ def _stop(workers: Sequence[_Worker]) -> None:
 def _work(connection: Connection) -> None:
     """A worker's life: take a task, report, give its line."""
     threading.Thread(target=_die_with_the_driver, daemon=True).start()
+    if os.name != "nt":
+        signal.signal(STOP, _stop_the_run)
 
     def report(share: float) -> None:
         # The driver may have closed the pipe and asked to stop: the run does, at its next moment.
@@ -265,6 +271,14 @@ def _performed(task: Task, report: Report) -> Line:
         return perform(task, report)
     except Interrupted as error:  # if the driver asked for it, nobody reads this
         return failed(task, str(error))
+
+
+def _stop_the_run(number: int, frame: FrameType | None) -> None:
+    """As a first SIGTERM would: a run that learns notes it (train/signals.py); nothing else is worth waiting for."""
+    handler = signal.getsignal(signal.SIGTERM)
+    if not callable(handler):
+        os._exit(128 + signal.SIGTERM)
+    handler(signal.SIGTERM, frame)
 
 
 def _die_with_the_driver() -> None:

@@ -83,7 +83,7 @@ class Journal:
             self._failed[line.key] = line
             return
         before = self._ended.get(line.key)
-        if before and before.status == line.status and not comparable(before.environment, line.environment):
+        if before and before.status == line.status and _agree(before.environment, line.environment):
             # Another study asked for other measures of the same run.
             line = replace(line, numbers={**before.numbers, **line.numbers})
         self._ended[line.key] = line
@@ -100,6 +100,14 @@ class Journal:
         if line and (line.status == "diverged" or set(measures) <= set(line.numbers)):
             return line
         return self._failed.get(key)
+
+
+def _agree(old: Record, new: Record) -> bool:
+    """Whether numbers of the same run may stand in one line: by the same code, that of diagnostics included."""
+    beside = new.get("beside", {})
+    return not comparable(old, new) and all(
+        beside.get(name) == code for name, code in old.get("beside", {}).items()
+    )
 
 
 def decisive(environment: Record) -> Record:

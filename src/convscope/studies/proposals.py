@@ -83,8 +83,9 @@ class Proposals:
 
     def ended(self) -> list[Record]:
         """What was told of the trials that came to an end, in order."""
-        states = (self._states.COMPLETE, self._states.PRUNED)
-        return [trial.user_attrs[_ATTRIBUTE] for trial in self._study.get_trials(states=states)]
+        known = [(trial, trial.user_attrs.get(_ATTRIBUTE)) for trial in self._study.get_trials()]
+        # A trial that failed for Optuna alone is one whose process died; it is asked for again.
+        return [told for trial, told in known if told and (trial.state == self._states.FAIL) == _failed(told)]
 
     def ask(self, number: int) -> Proposal:
         """What to try after so many trials."""
@@ -106,11 +107,12 @@ class Proposals:
     def tell(self, proposal: Proposal, told: Record, value: float | None) -> None:
         """A trial has ended: what is to be remembered of it, and its value, if it has one.
 
-        To Optuna one without a value is pruned, also where the run diverged: Optuna leaves failed trials out of
-        account and would propose the like again, while pruned ones stand behind all that finished.
+        To Optuna one that diverged is pruned: Optuna leaves failed trials out of account and would propose the like
+        again, while pruned ones stand behind all that finished.  Where one failed its values are not to blame.
         """
         proposal.asked.set_user_attr(_ATTRIBUTE, told)
         state = self._states.PRUNED if value is None else self._states.COMPLETE
+        state = self._states.FAIL if _failed(told) else state
         self._study.tell(proposal.asked, value, state=state)
 
     def importance(self) -> dict[str, float]:
@@ -153,6 +155,10 @@ class _Held:
 
     def release(self) -> None:
         pass
+
+
+def _failed(told: Record) -> bool:
+    return told.get("status") == "failed"
 
 
 def _mend(path: Path) -> None:

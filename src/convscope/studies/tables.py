@@ -292,7 +292,9 @@ def _base(study: Study) -> str:
 
 
 def _word(value: Any) -> str:
-    return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    if isinstance(value, list | tuple):
+        return " ".join(map(str, value))
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _section(title: str, table: Table) -> list[str]:

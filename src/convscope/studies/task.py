@@ -8,15 +8,16 @@ diverged or failed is a row of the table, never a gap.
 from __future__ import annotations
 
 import hashlib
+import importlib
 import sys
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
-from convscope.compute.environment import PACKAGE
 from convscope.core import catalog, records
 from convscope.core import config as configs
 from convscope.core.catalog import Item
@@ -98,6 +99,7 @@ def perform(task: Task, report: Report) -> Line:
 
     try:
         _register(task.own)
+        beside = code_beside(task)  # now, as it was loaded: a user may edit a file while this run learns
         place = replace(task.place, root=_root(task))
         config, data, root = training.located(task.config, place)
         run = Run(root)
@@ -109,33 +111,38 @@ def perform(task: Task, report: Report) -> Line:
             config=in_words(task),
             status=result["status"],
             message=result.get("message", ""),
-            environment={**journal.decisive(environment), **_other_code(task)},
+            environment={**journal.decisive(environment), "beside": beside},
             provenance=_provenance(environment, result),
         )
         return line if line.status == "diverged" else _with_numbers(line, run, data, task.measures)
     except Interrupted:
         raise
-    except ConvscopeError as error:
-        return failed(task, str(error))
-    # Whatever a library raises inside one run must not end the other runs; the type names it in the table.
+    # Whatever a library raises inside one run must not end the other runs.
     except Exception as error:  # noqa: BLE001
-        return failed(task, f"{type(error).__name__}: {error}")
+        return failed(task, reason(error))
 
 
 def users_own() -> tuple[Item, ...]:
-    """Everything in the catalog that is not convscope's."""
-    every = (item for kind in catalog.kinds() for item in catalog.items(kind))
+    """Everything in the catalog that is not convscope's and that a run can need."""
+    every = (item for kind in catalog.kinds() if kind != "studies" for item in catalog.items(kind))
     return tuple(item for item in every if not item.target.startswith("convscope."))
 
 
-def _other_code(task: Task) -> dict[str, str]:
-    """A hash of the code beside convscope's own that decides these numbers: diagnostics that measure, a user's modules."""
-    files = [Path(sys.modules[item.load().__module__].__file__ or "") for item in task.own]
+def code_beside(task: Task) -> dict[str, str]:
+    """Module -> hash of its source, of what `environment.code_hash` leaves out: diagnostics that measure, a user's own."""
+    modules = {item.target.partition(":")[0] for item in task.own}
     if any("/" in name for name in task.measures):
-        files += sorted((PACKAGE / "diagnostics").glob("*.py"))
-    if not files:
-        return {}
-    return {"measures": hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()}
+        modules.add("convscope.diagnostics")
+    return {module: _source_hash(module) for module in sorted(modules)}
+
+
+@cache
+def _source_hash(module: str) -> str:
+    """Of a module, or of all modules of a package; empty for what has no file, such as a notebook."""
+    path = Path(getattr(importlib.import_module(module), "__file__", None) or "")
+    paths = sorted(path.parent.rglob("*.py")) if path.name == "__init__.py" else [path]
+    source = b"".join(each.read_bytes() for each in paths if each.is_file())
+    return hashlib.sha256(source).hexdigest() if source else ""
 
 
 def _register(items: Sequence[Item]) -> None:
@@ -150,6 +157,11 @@ def _register(items: Sequence[Item]) -> None:
 def failed(task: Task, message: str) -> Line:
     """The line of a run that came to no end."""
     return Line(task.key, in_words(task), "failed", " ".join(message.split()))
+
+
+def reason(error: Exception) -> str:
+    """Why a run failed, for a table: an error that is not convscope's is named by its type."""
+    return str(error) if isinstance(error, ConvscopeError) else f"{type(error).__name__}: {error}"
 
 
 def in_words(task: Task) -> str:

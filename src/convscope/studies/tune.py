@@ -50,6 +50,7 @@ from . import measures
 from .design import FIRST_TRIAL_SEED, Arm, Comparison, Study, changed
 from .proposals import Proposal, Proposals, library
 from .space import Axis, word
+from .task import reason
 
 BEGIN = "search.json"
 JOURNAL = "optuna.log"
@@ -62,6 +63,8 @@ _REPORTED = {
     "final_loss": "val_loss",
 }
 """What a trial is judged by while it learns; by other measures none is ended early."""
+
+_ADVICE = "Begin another search with another --root, or go on with --allow-mixed."
 
 Status = Literal["finished", "pruned", "diverged", "failed"]
 
@@ -273,8 +276,7 @@ def _begin(search: Search, folder: Path, place: Place, allow_mixed: bool) -> Non
         sentences.append(f"The Optuna version differs: {before} then, {here['optuna']} now.")
     if sentences and not allow_mixed:
         raise UsageError(
-            f"The trials in {folder} were made under other conditions. {' '.join(sentences)} Begin another search "
-            f"with --name, or go on with --allow-mixed."
+            f"The trials in {folder} were made under other conditions. {' '.join(sentences)} {_ADVICE}"
         )
 
 
@@ -343,6 +345,7 @@ def _attempt(search: Search, place: Place, judge: _Judge) -> dict[str, Any]:
         config, data, root = training.located(search.config(judge.proposal.changes, search.run_seed), place)
         run = Run(root)
         if ended := run.result:  # by another search, or just before the process died
+            _refuse_other_conditions(search, run, place)
             judge.replay(root, ended["steps"] if ended["status"] == "finished" else ended["step"])
         try:
             training.in_directory(config, data, root, place, judge)
@@ -354,12 +357,11 @@ def _attempt(search: Search, place: Place, judge: _Judge) -> dict[str, Any]:
             message = "" if value is not None else f"Its {measures.label(search.measure)} is not finite."
     except _Pruned:
         status = "pruned"
-    except (NoSpace, RunBusy, Interrupted):
+    except (NoSpace, RunBusy, Interrupted, _OtherConditions):
         raise
     # As in task.py: whatever a library raises inside one run must not end the search.
     except Exception as error:  # noqa: BLE001
-        own = type(error).__module__.startswith("convscope")
-        status, message = "failed", str(error) if own else f"{type(error).__name__}: {error}"
+        status, message = "failed", reason(error)
     last = judge.seen[-1] if judge.seen else {}
     return {
         "status": status,
@@ -368,6 +370,20 @@ def _attempt(search: Search, place: Place, judge: _Judge) -> dict[str, Any]:
         "accuracy": last.get("val_accuracy"),
         "message": " ".join(message.split()),
     }
+
+
+class _OtherConditions(UsageError):
+    """What a trial would take over was made under other conditions."""
+
+
+def _refuse_other_conditions(search: Search, run: Run, place: Place) -> None:
+    """Raises: _OtherConditions: a run that another search has made is not what this one would make."""
+    here = environment.surroundings(search.threads, pick("auto"))
+    sentences = environment.comparable(run.environment, {**run.environment, **here})
+    if sentences and not place.allow_different:
+        raise _OtherConditions(
+            f"The run of a trial, {run.root}, was made under other conditions. {' '.join(sentences)} {_ADVICE}"
+        )
 
 
 def _write_table(search: Search, made: Sequence[Trial], folder: Path) -> None:
