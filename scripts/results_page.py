@@ -198,10 +198,15 @@ def missing(known: Sequence[tuple[Study, Outcome, Report]]) -> Iterator[tuple[st
             continue
         left = sum(row.missing for row in told.arms)
         item = catalog.find("studies", study.name)
-        # With as many runs left as when it was timed; some may have been made since, and trials of a budget are runs too.
+        # Some of the runs that were timed may have been made since; trials of a budget are runs too.
         row = planned.get(study.name, {"runs": "0", "seconds": "0"})
         trials = sum(len(arm.tries) for arm in study.arms) * study.trial_seeds
-        timed = duration(float(row["seconds"])) if int(row["runs"]) >= left else "not timed"
+        runs = int(row["runs"])
+        timed = (
+            duration(float(row["seconds"]) * min(1.0, (left + trials) / runs))
+            if runs >= left
+            else "not timed"
+        )
         yield study.name, item.line, item.source, str(left + trials), timed
 
 

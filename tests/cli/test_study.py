@@ -160,6 +160,7 @@ def test_other_values_for_all_arms_are_another_study(done: Path, command: Comman
     ("words", "said"),
     [
         ([], "Which study? Name one or more, or a file: "),
+        (["--plan", "--show", "x"], "--plan times what is to be run, --show runs nothing. Give one of them."),
         (["simplen-decay"], "No study is called 'simplen-decay'. Did you mean 'simplenn-decay'"),
         (["none.toml"], "none.toml"),
         (["simplenn-decay", "--set", "epochs"], "--set takes KEY=VALUE, e.g. --set epochs=2, not 'epochs'."),
@@ -243,6 +244,21 @@ def test_progress_in_a_terminal_ends_with_the_lines_of_the_runs() -> None:
     display(one, Line("k", "", "finished", numbers={"final_accuracy": 0.5}, provenance={"seconds": 61.0}))
     display.close()
     assert "a, seed 0: 50.00 %  (1 min 1 s)" in display.console.export_text()
+
+
+def test_what_is_left_is_judged_by_what_was_made_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two runs one goes on from nine tenths: a tenth took 6 s, so the other takes a minute."""
+    clock = iter([0.0, 6.0])
+    monkeypatch.setattr(verb.time, "monotonic", lambda: next(clock))
+    display = verb.Display(design())
+    said: list[str] = []
+    monkeypatch.setattr(display, "_say", said.append)
+    config = design().config(design().arms[0], 0)
+    one, other = (Task(key, "a", 0, config, ("final_accuracy",), None) for key in "kl")  # type: ignore[arg-type]
+    for task, news in ((one, 0.0), (other, 0.0), (one, 0.9), (one, 0.95)):
+        display(task, news)
+    display(one, Line("k", "", "finished"))
+    assert said[0].endswith("; about 1 min 0 s left")
 
 
 def test_completion_offers_studies() -> None:

@@ -1,10 +1,13 @@
 """What a study will cost and can show, where every time is set by hand."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from made import line, outcome, study
 
+from convscope.core import catalog
+from convscope.evaluate.subject import Subject
 from convscope.studies import plan as planning
 from convscope.studies import stats
 from convscope.studies.design import arm, equal, factorial, greater
@@ -19,7 +22,7 @@ def timed(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Every run takes its number of epochs in seconds; the list tells what was timed."""
     asked: list[float] = []
 
-    def seconds(config: object, place: Place) -> float:
+    def seconds(config: object, place: Place, names: object) -> float:
         asked.append(config.recipe.epochs)  # type: ignore[attr-defined]
         return asked[-1]
 
@@ -127,6 +130,28 @@ def test_a_real_run_is_timed_without_leaving_anything(tmp_path: Path) -> None:
     short, long = (time_of_a_run(design.config(one, 0), place) for one in design.arms)
     assert 0 < short < long
     assert not (tmp_path / "runs").exists()
+
+
+def test_looks_of_diagnostics_take_time_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a clock that goes on only while a diagnostic looks: 10 s each, at step 0 and 20 epochs, and once at the end."""
+    clock, load = [0.0], catalog.Item.load
+
+    def look(*, subject: Subject, every: float = 0.9) -> object:
+        clock[0] += 10
+        return None
+
+    item = catalog.Item("diagnostics", "slow", f"{__name__}:slow", "looks for 10 s")
+    monkeypatch.setattr(catalog.Item, "load", lambda self: look if self is item else load(self))
+    monkeypatch.setitem(catalog._CATALOG, "diagnostics", {"slow": item, **catalog._CATALOG["diagnostics"]})
+    monkeypatch.setattr(planning.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(planning, "preflight", lambda *given: SimpleNamespace(remaining_s=0.0))
+    design = study(arm("a", epochs=20), arm("b"), inspect=("slow",))
+    place = Place(tmp_path / "runs", cache_dir=tmp_path / "cache")
+    assert time_of_a_run(design.config(design.arms[0], 0), place) == 210
+    monkeypatch.setattr(
+        planning.measures, "looked", lambda names, at_the_end=False: ("slow:every=0.5",) if at_the_end else ()
+    )
+    assert time_of_a_run(design.config(design.arms[0], 0), place, ["slow/x"]) == 220
 
 
 def test_a_plan_counts_nothing_that_is_done() -> None:

@@ -17,6 +17,7 @@ import tiny_study
 from convscope.core import catalog, files
 from convscope.core.config import Choice
 from convscope.core.errors import Interrupted, NoMemory
+from convscope.core.records import RunPaths
 from convscope.studies import task as tasks
 from convscope.studies.design import arm
 from convscope.studies.task import Task, perform, users_own
@@ -103,6 +104,16 @@ def test_progress_is_told_in_shares(plain: Task) -> None:
     with tiny_study.cheap():
         perform(plain, shares.append)
     assert shares[0] == 0 and shares[-1] == 1 and shares == sorted(shares)
+
+
+def test_a_run_that_is_looked_at_is_another_directory_of_the_same_results(plain: Task) -> None:
+    """So that its test split has the same ledger."""
+    looking = plain.config.compute.model_copy(update={"inspect": (Choice(name="weights"),)})
+    looked = replace(plain, config=plain.config.model_copy(update={"compute": looking}))
+    with tiny_study.cheap():
+        assert {perform(task, unwatched).status for task in (plain, looked)} == {"finished"}
+    found = [RunPaths(path.parent) for path in plain.place.root.glob("*/*/result.json")]
+    assert len(found) == 2 and len({paths.openings for paths in found}) == 1
 
 
 MINE = """\

@@ -124,6 +124,8 @@ def main(arguments: Sequence[str]) -> int:
     flags = parse.parse(Flags, None, [*words.names, *words.flags], "convscope study", DESCRIPTION)
     if not flags.studies:
         raise ConfigError(f"Which study? Name one or more, or a file: {', '.join(catalog.names('studies'))}.")
+    if flags.plan and flags.show:
+        raise ConfigError("--plan times what is to be run, --show runs nothing. Give one of them.")
     chosen = [study for text in flags.studies for study in _studies(text, flags)]
     failed = 0
     for study in chosen:
@@ -320,6 +322,8 @@ class Display:
         self.study = study
         self.console = Console(file=sys.stderr, highlight=False)
         self._shares: dict[str, float] = {}
+        self._before: dict[str, float] = {}
+        """Shares that were made by those who carried the study on before."""
         self._began = time.monotonic()
         self._ended = 0
         self._bar: Progress | None = None
@@ -328,6 +332,8 @@ class Display:
     def __call__(self, task: "Task", news: "float | Line") -> None:
         """Show news of a run."""
         if isinstance(news, float | int):
+            if self._shares.get(task.key) == 0:
+                self._before.setdefault(task.key, news)  # what a run begins with is its checkpoint
             self._shares[task.key] = news
             if news:
                 self._advance(task)
@@ -346,8 +352,12 @@ class Display:
         from .show import duration
 
         made = sum(self._shares.values())
-        left = len(self._shares) - made
-        return f"; about {duration((time.monotonic() - self._began) * left / made)} left" if left else ""
+        left, own = len(self._shares) - made, made - sum(self._before.values())
+        return (
+            f"; about {duration((time.monotonic() - self._began) * left / own)} left"
+            if left and own > 0
+            else ""
+        )
 
     def _advance(self, task: "Task") -> None:
         if not self.console.is_terminal:

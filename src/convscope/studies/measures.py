@@ -105,10 +105,13 @@ def label(name: str) -> str:
     return name.replace("/", ": ").replace("_", " ").replace("@", ", ")
 
 
-def looked(names: Sequence[str]) -> tuple[str, ...]:
-    """The diagnostics, with their options, that must look during the run for the measures over time among these."""
+def looked(names: Sequence[str], *, at_the_end: bool = False) -> tuple[str, ...]:
+    """The diagnostics, with their options, that must look during the run for the measures over time among these.
+
+    Or, with `at_the_end`, those that look once it has ended, for the others.
+    """
     parts = [_parts(name) for name in names if "/" in name]
-    return tuple(dict.fromkeys(choice.spelled() for choice, _, when in parts if when is not None))
+    return tuple(dict.fromkeys(choice.spelled() for choice, _, when in parts if (when is None) == at_the_end))
 
 
 def measured(run: Run, names: Sequence[str], data: Data | None = None) -> Numbers:

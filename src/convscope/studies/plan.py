@@ -1,8 +1,8 @@
 """What will a study cost on this machine, and what can it show?
 
-Steps and validations of each kind of run are timed on real batches before
-anything is trained; runs that the journal already holds are neither repeated
-nor counted.
+A step, a validation and a look of each diagnostic are timed on real batches
+for each kind of run, before anything is trained; runs that the journal
+already holds are neither repeated nor counted.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 import os
 import time
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,13 +20,18 @@ import torch
 
 from convscope.compute import fences
 from convscope.compute.device import pick
-from convscope.core.config import RunConfig, as_table
+from convscope.core import catalog
+from convscope.core.config import RunConfig, as_table, choice
+from convscope.core.errors import ConfigError
+from convscope.data import Data, Normaliser
 from convscope.evaluate.predict import logits
+from convscope.evaluate.subject import Moment, subject_of
+from convscope.train.loop import Session
 from convscope.train.preflight import preflight
 from convscope.train.prepare import Place, build_session
 from convscope.train.run import located
 
-from . import stats
+from . import measures, stats
 from .conduct import Outcome, chosen, collect, trial_seeds, undecided_of, variants
 from .design import Arm, Study
 from .journal import Journal, Line
@@ -131,12 +138,14 @@ def _arm_plan(
         return ArmPlan(arm.name, missing, sum(known) / len(known) if known else 0.0, timed=False)
     kind = cost_key((*trials, *own)[0])
     if kind not in timed:
-        timed[kind] = time_of_a_run((*trials, *own)[0], place)
+        timed[kind] = time_of_a_run((*trials, *own)[0], place, study.measures)
     return ArmPlan(arm.name, missing, timed[kind], timed=True)
 
 
 def _seconds(line: Line) -> float | None:
-    return line.provenance.get("seconds") if line.status == "finished" else None
+    """Of training and of measuring; None where the run has not finished."""
+    seconds = line.provenance.get("seconds") if line.status == "finished" else None
+    return seconds and seconds + line.provenance.get("measuring", 0.0)
 
 
 def cost_key(config: RunConfig) -> str:
@@ -148,8 +157,8 @@ def cost_key(config: RunConfig) -> str:
     return repr({key: table[key] for key in ("model", "data", "recipe")})
 
 
-def time_of_a_run(config: RunConfig, place: Place) -> float:
-    """Seconds of a whole run, from a few steps and one validation on real images."""
+def time_of_a_run(config: RunConfig, place: Place, names: Sequence[str] = ()) -> float:
+    """Seconds of a whole run, from a few steps, one validation and one look of each diagnostic on real images."""
     resolved, data, _ = located(config, place)
     with fences.training_state(config.compute.threads):
         session, placement, card = build_session(resolved, data, pick(config.compute.device))
@@ -159,8 +168,31 @@ def time_of_a_run(config: RunConfig, place: Place) -> float:
         if len(shown):
             logits(session.shown, shown, card.normalise)
         one = (time.perf_counter() - began) * len(data.val) / max(1, len(shown))
+        looks = _time_of_looks(config, data, session, card.normalise, names)
     every = config.recipe.validation_steps(session.batches.per_epoch)
-    return steps + one * math.ceil(session.total / every)
+    # At the end, validation images and as many of training are scored once more.
+    return steps + one * (math.ceil(session.total / every) + 2) + looks
+
+
+def _time_of_looks(
+    config: RunConfig, data: Data, session: Session, normalise: Normaliser, names: Sequence[str]
+) -> float:
+    """Seconds of all that diagnostics do in a run: while it learns, and for measures at its end."""
+    during = 1 + math.ceil(session.total / config.compute.inspection_steps(session.batches.per_epoch))
+    ends = map(choice, measures.looked(names, at_the_end=True))
+    moment = Moment(0, 0.0, session.rate(), session.batch)
+    total = 0.0
+    for asked, count, at in [
+        *((each, during, moment) for each in config.compute.inspect),
+        *((each, 1, None) for each in ends),
+    ]:
+        known = {"streams": session.streams, "recipe": session.recipe, "moment": at}
+        subject = subject_of(session.model, data, normalise, "", **known)
+        began = time.perf_counter()
+        with suppress(ConfigError):  # it reads the record of a run, which is not there yet and costs no time
+            catalog.call("diagnostics", asked.name, asked.options, subject=subject)
+        total += count * (time.perf_counter() - began)
+    return total
 
 
 def spread(outcome: Outcome) -> tuple[float, str]:

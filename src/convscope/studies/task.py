@@ -75,12 +75,16 @@ def _looking(config: RunConfig) -> str:
     return " ".join([*names, config.compute.inspect_every]) if names else ""
 
 
-def _root(task: Task) -> Path:
-    """The results root; of its own for each way of looking: a run that has ended cannot be looked at any more."""
-    looking = _looking(task.config)
+def _apart(root: Path, config: RunConfig) -> Path:
+    """A run's directory; of its own for each way of looking: a run that has ended cannot be looked at any more.
+
+    As far below the results root as any other, whose ledger of test openings counts for all.
+    """
+    looking = _looking(config)
     if not looking:
-        return task.place.root
-    return task.place.root / f"looking-{hashlib.sha256(looking.encode()).hexdigest()[:10]}"
+        return root
+    name = f"{root.parent.name}-looking-{hashlib.sha256(looking.encode()).hexdigest()[:10]}"
+    return root.parent.with_name(name) / root.name
 
 
 def perform(task: Task, report: Report) -> Line:
@@ -100,11 +104,10 @@ def perform(task: Task, report: Report) -> Line:
     try:
         _register(task.own)
         beside = code_beside(task)  # now, as it was loaded: a user may edit a file while this run learns
-        place = replace(task.place, root=_root(task))
-        config, data, root = training.located(task.config, place)
-        run = Run(root)
+        config, data, root = training.located(task.config, task.place)
+        run = Run(_apart(root, config))
         with suppress(Diverged):  # its record says so
-            _patiently(lambda: training.in_directory(config, data, root, place, watch))
+            _patiently(lambda: training.in_directory(config, data, run.root, task.place, watch))
         result, environment = run.result or {}, run.environment
         line = Line(
             key=task.key,
@@ -174,9 +177,12 @@ def _with_numbers(line: Line, run: Run, data: Data, names: Sequence[str]) -> Lin
     """The line with all that the record and the diagnostics tell."""
     history, result = run.metrics, run.result or {}
     final = result.get("final", {})
+    began = time.perf_counter()
+    numbers = measures.measured(run, names, data)
     return replace(
         line,
-        numbers=measures.measured(run, names, data),
+        numbers=numbers,
+        provenance={**line.provenance, "measuring": round(time.perf_counter() - began, 3)},
         curve={name: [record.get(name) for record in history] for name in CURVES},
         looks=[look for look in records.read(run.paths.inspections) if look.pop("seconds") is not None],
         classes=list(final.get("classes", [])),
