@@ -1,11 +1,13 @@
 """`convscope study`: from the command to files, on runs of a second, and what it answers to what it cannot do."""
 
 import csv
+import errno
 import io
+import sys
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from rich.console import Console
@@ -14,6 +16,8 @@ from convscope.cli import study as verb
 from convscope.cli.completion import candidates
 from convscope.cli.main import main
 from convscope.core import catalog
+from convscope.core.errors import ConvscopeError
+from convscope.studies import conduct, run_study
 from convscope.studies import design as designs
 from convscope.studies.design import Study, arm, greater
 from convscope.studies.journal import Line
@@ -259,6 +263,54 @@ def test_what_is_left_is_judged_by_what_was_made_now(monkeypatch: pytest.MonkeyP
         display(task, news)
     display(one, Line("k", "", "finished"))
     assert said[0].endswith("; about 1 min 0 s left")
+
+
+def test_flags_and_arguments_reach_the_study(
+    done: Path, command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    found: list[dict[str, Any]] = []
+
+    def conducted(
+        study: Study, folder: Path, place: Any, *, executor: Any, watch: Any, **options: Any
+    ) -> None:
+        found.append({"folder": folder, "root": place.root, "workers": executor.count, **options})
+        raise ConvscopeError("Enough.")
+
+    monkeypatch.setattr(conduct, "conduct", conducted)
+    words = ["--threads", 2, "--workers", 3, "--allow-mixed", "--root", tmp_path, "--into", tmp_path / "into"]
+    assert command("study", done / "small.toml", *words)[0] == 1
+    with pytest.raises(ConvscopeError):
+        run_study(
+            design(),
+            executor="processes",
+            workers=3,
+            threads=2,
+            root=tmp_path,
+            into=tmp_path / "into",
+            allow_mixed=True,
+        )
+    asked = {"folder": tmp_path / "into", "root": tmp_path, "workers": 3, "threads": 2, "allow_mixed": True}
+    assert found == [asked, asked]
+
+
+class Gone(io.StringIO):
+    """A terminal that was closed."""
+
+    def write(self, text: str) -> int:
+        raise OSError(errno.EIO, "Input/output error")
+
+
+def test_a_terminal_that_is_gone_does_not_end_a_study(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", Gone())
+    config = design().config(design().arms[0], 0)
+    one = Task("k", "a", 0, config, ("final_accuracy",), None)  # type: ignore[arg-type]
+    verb.Display(design())(one, Line("k", "", "finished", numbers={"final_accuracy": 0.5}))
+
+
+def test_a_folder_where_nothing_can_be_written(done: Path, command: Command) -> None:
+    file = done / "small.toml"
+    code, _, err = command("study", file, "--executor", "serial", "--into", file, "--cache-dir", done)
+    assert (code, err) == (2, f"convscope: {file}: File exists.\n")
 
 
 def test_completion_offers_studies() -> None:

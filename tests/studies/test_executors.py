@@ -7,7 +7,10 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from multiprocessing.connection import Connection
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import tiny_study
@@ -19,7 +22,7 @@ from convscope.studies import executors
 from convscope.studies.design import Study, arm
 from convscope.studies.executors import Processes, executor, serial
 from convscope.studies.journal import Line
-from convscope.studies.task import Task
+from convscope.studies.task import Task, failed
 from convscope.train import run as training
 
 LONG = {"epochs": 400}  # cannot end before a signal sent at its first report arrives
@@ -253,6 +256,67 @@ def test_a_worker_per_core_or_per_so_many_threads(
     )
     monkeypatch.setattr(executors, "usable_cores", lambda: cores)
     assert executors._room([replace(task, config=config)]) == runs
+
+
+def test_an_interrupted_run_ends_the_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*given: Any) -> None:
+        raise Interrupted("The run was stopped.", signal.SIGTERM)
+
+    monkeypatch.setattr(executors, "perform", stop)
+    tasks = tiny_study.tasks(tmp_path, tiny_study.study(tiny_study.ARMS[:2], seeds=1))
+    with pytest.raises(Interrupted) as error:
+        list(serial(tasks, lambda *news: None))
+    assert (str(error.value), error.value.exit_code) == (str(executors.stopped(signal.SIGTERM)), 143)
+
+
+def _driver_that_is_killed(connection: Connection) -> None:
+    """It has a worker that is busy for a minute, and both have the connection."""
+    executors.perform = lambda task, report: time.sleep(60)  # type: ignore[assignment, return-value]
+    context = multiprocessing.get_context("fork")
+    ours, theirs = context.Pipe()
+    context.Process(target=executors._work, args=(theirs,)).start()
+    ours.send(None)
+    connection.send("begun")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_busy_worker_does_not_outlive_its_driver() -> None:
+    """It would hold its run, and make it to the end for nobody."""
+    ours, theirs = multiprocessing.Pipe()
+    tiny_study.warm().Process(target=_driver_that_is_killed, args=(theirs,)).start()
+    theirs.close()
+    assert ours.recv() == "begun"
+    with pytest.raises(EOFError):  # once nobody has the other end
+        assert ours.poll(10), "The worker is still there."
+        ours.recv()
+    ours.close()
+
+
+def test_a_driver_that_was_stopped_itself_calls_no_worker_hung(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-Z, lunch and `fg`; or `docker pause`: the clock goes on, and the workers were stopped too."""
+    task = tiny_study.tasks(tmp_path, tiny_study.study(tiny_study.ARMS[:2], seeds=1))[0]
+    ours, theirs = multiprocessing.Pipe()
+    killed: list[bool] = []
+    process = SimpleNamespace(
+        is_alive=lambda: True, join=lambda *given: None, kill=lambda: killed.append(True), close=lambda: None,
+        exitcode=0, pid=None,
+    )  # fmt: skip
+    clock = [0.0]
+    monkeypatch.setattr(executors, "_begin", lambda: executors._Worker(process, ours))  # type: ignore[arg-type]
+    monkeypatch.setattr(executors.time, "monotonic", lambda: clock[0])
+
+    def wait(connections: list[Any], timeout: float) -> list[Any]:
+        clock[0] += 3600
+        if clock[0] == 3600:
+            return []
+        theirs.send(failed(task, "ended"))
+        return connections
+
+    monkeypatch.setattr(executors, "wait", wait)
+    ((_, line),) = Processes(1)([task], lambda *news: None)
+    assert line.message == "ended"
 
 
 def looking(config: RunConfig) -> RunConfig:

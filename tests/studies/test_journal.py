@@ -52,8 +52,23 @@ def test_a_line_changed_in_the_middle_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DamagedFile) as error:
         Journal(tmp_path)
     assert str(error.value) == (
-        f"{path}, line 2: the content does not agree with its checksum. Lines 1 to 1 are intact."
+        f"{path}, line 2: the content does not agree with its checksum. Lines 1 to 1 are intact. Remove the line that "
+        f"is not: its run is then made again, or found in its directory."
     )
+
+
+@pytest.mark.usefixtures("cheap")
+def test_a_last_line_of_zeros_is_not_buried(tmp_path: Path) -> None:
+    """The power failed: the file has its length and the end of its last line, whose middle never reached the disk."""
+    whole = written(tmp_path)
+    path, begins = tmp_path / "journal.jsonl", whole[:-1].rfind(b"\n") + 1
+    path.write_bytes(whole[: begins + 9] + bytes(90) + whole[begins + 99 :])
+    journal = Journal(tmp_path)
+    assert journal.find("b/0") is None
+    journal.append(THREE[2])
+    journal.append(line("c/0", 0.1))
+    assert path.read_bytes().startswith(whole)
+    assert Journal(tmp_path).find("c/0") == line("c/0", 0.1)
 
 
 def test_a_line_of_a_newer_version_is_refused(tmp_path: Path) -> None:
@@ -96,6 +111,7 @@ def test_a_run_that_failed_is_known_until_it_ends(tmp_path: Path) -> None:
     assert journal.find("a/0") == lost and not lost.is_final
     journal.append(THREE[0])
     assert journal.find("a/0") == Journal(tmp_path).find("a/0") == THREE[0]
+    assert journal.find("a/0", ["other"]) is None
 
 
 def test_numbers_by_other_diagnostics_are_not_put_beside_older_ones(tmp_path: Path) -> None:

@@ -149,7 +149,7 @@ def warm() -> ForkServerContext:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OMP_NUM_THREADS", "1")
         patch.setenv("TINY_WORKERS", "1")
-        patch.setenv("PYTHONPATH", str(Path(__file__).parent))
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)]))
         context.set_forkserver_preload(["tiny_study"])
         forkserver.ensure_running()
     return context

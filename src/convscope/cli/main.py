@@ -6,6 +6,7 @@ function `main(arguments) -> int`; every error of convscope becomes one
 message on stderr and the exit code of its class (core/errors.py).
 """
 
+import errno
 import importlib
 import os
 import signal
@@ -54,6 +55,10 @@ exit codes: 0 done, 2 usage, 3 bad data, 4 diverged, 5 no space or memory, 130/1
 """
 
 
+_CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.EISDIR)
+"""A path where nothing can be written or read: a word to the user, no traceback."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
@@ -78,6 +83,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output went away, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
+    except OSError as error:
+        if error.errno not in _CLOSED:
+            raise
+        print(f"convscope: {error.filename}: {error.strerror}.", file=sys.stderr)
+        return 2
 
 
 def _verb(name: str) -> Any:

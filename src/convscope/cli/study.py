@@ -4,6 +4,7 @@ import hashlib
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -274,13 +275,12 @@ def made(study: "Study", folder: Path, runs: Runs) -> "Outcome":
 
 
 def told(outcome: "Outcome", folder: Path, format: Format = "png") -> int:
-    """Print what a study found, and write tables, page and figures into its folder; how many runs failed."""
+    """Write tables, page and figures of what a study found into its folder, and print it; how many runs failed."""
     from convscope.studies import tables
     from convscope.studies.report import report
     from convscope.train.run import command_line
 
     found = report(outcome)
-    print(report_text(found, outcome))
     drawn: dict[str, Any] = {}
     if format != "none" and any(row.summary for row in found.arms):
         from convscope import plots
@@ -291,7 +291,7 @@ def told(outcome: "Outcome", folder: Path, format: Format = "png") -> int:
             plots.save(figure, folder / name)
     tables.write(found, outcome, folder, command_line(), list(drawn))
     listed = ", ".join(["table.csv, runs.csv, provenance.csv, study.json, study.md", *drawn])
-    print(f"\nin {folder}: {listed}")
+    print(f"{report_text(found, outcome)}\n\nin {folder}: {listed}")  # last: who reads it may be gone
     return sum(row.failed for row in found.arms)
 
 
@@ -376,10 +376,12 @@ class Display:
         )
 
     def _say(self, text: str) -> None:
-        if self._bar:
-            self._bar.console.print(text)
-        else:
-            print(text, file=sys.stderr, flush=True)
+        # Who read it may be gone, a terminal or `tee`: the study goes on.
+        with suppress(OSError):
+            if self._bar:
+                self._bar.console.print(text)
+            else:
+                print(text, file=sys.stderr, flush=True)
 
 
 def run_line(study: "Study", task: "Task", line: "Line") -> str:

@@ -47,6 +47,8 @@ WAIT_S = 0.25
 """How long the driver listens before it looks at signals and for workers that hang."""
 STOP = getattr(signal, "SIGUSR1", signal.SIGTERM)
 """With which the driver asks a worker to stop: not what a terminal or a scheduler sends to every process of a group."""
+ABSENT_S = 5.0
+"""A turn of the driver that takes longer says nothing of its workers: it was stopped itself, as by Ctrl-Z."""
 ENDING_S = 10.0
 """How long a worker that was asked to stop may take for its checkpoint."""
 
@@ -149,6 +151,7 @@ class Processes:
         """
         waiting, hung, workers = deque(tasks), Counter[str](), list[_Worker]()
         with signals.noted() as request:
+            looked = time.monotonic()
             try:
                 while waiting or any(worker.task for worker in workers):
                     _hand_out(waiting, workers, self.count or _room(tasks))
@@ -156,6 +159,9 @@ class Processes:
                     ready = wait([worker.connection for worker in busy], timeout=WAIT_S)
                     if request.number:
                         raise stopped(request.number)
+                    before, looked = looked, time.monotonic()
+                    for worker in busy:
+                        worker.heard += max(0.0, looked - before - ABSENT_S)
                     for worker in busy:
                         task, line = worker.task, None
                         if worker.connection in ready:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from convscope.compute.environment import comparable
-from convscope.core import records
+from convscope.core import files, records
 from convscope.core.errors import DamagedFile
 from convscope.core.records import Record
 
@@ -68,7 +68,14 @@ class Journal:
         """Final lines."""
         self._failed: dict[str, Line] = {}
         """The last failure of runs that have not succeeded since."""
-        for number, record in enumerate(records.read(self.path), 1):
+        try:
+            known = records.read(self.path)
+        except DamagedFile as error:
+            raise DamagedFile(
+                f"{error} Remove the line that is not: its run is then made again, or found in its directory."
+            ) from None
+        self._ends_damaged = self.path.exists() and len(known) < self.path.read_bytes().count(b"\n")
+        for number, record in enumerate(known, 1):
             try:
                 line = Line(**record)
             except TypeError as error:
@@ -91,8 +98,16 @@ class Journal:
 
     def append(self, line: Line) -> None:
         """Add a line, durably."""
+        if self._ends_damaged:
+            self._cut_off_last_line()
         records.append(self.path, vars(line))
         self._take(line)
+
+    def _cut_off_last_line(self) -> None:
+        """A power failure may leave one that ends and yet is not whole: followed by another, it would damage the file."""
+        content = self.path.read_bytes()
+        files.write(self.path, content[: content.rfind(b"\n", 0, content.rfind(b"\n")) + 1])
+        self._ends_damaged = False
 
     def find(self, key: str, measures: Iterable[str] = ()) -> Line | None:
         """The run's line, if it tells all these measures or why there are none."""
