@@ -16,7 +16,7 @@ from convscope.cli import study as verb
 from convscope.cli.completion import candidates
 from convscope.cli.main import main
 from convscope.core import catalog
-from convscope.core.errors import ConvscopeError
+from convscope.core.errors import ConvscopeError, UsageError
 from convscope.studies import conduct, run_study
 from convscope.studies import design as designs
 from convscope.studies.design import Study, arm, greater
@@ -311,6 +311,37 @@ def test_a_folder_where_nothing_can_be_written(done: Path, command: Command) -> 
     file = done / "small.toml"
     code, _, err = command("study", file, "--executor", "serial", "--into", file, "--cache-dir", done)
     assert (code, err) == (2, f"convscope: {file}: File exists.\n")
+
+
+def test_two_studies_of_one_name(done: Path, command: Command, tmp_path: Path) -> None:
+    other = tmp_path / "small.toml"
+    other.write_text((done / "small.toml").read_text())
+    code, _, err = command("study", done / "small.toml", other)
+    assert code == 2
+    assert err == (
+        "convscope: Two studies are called 'small', and results go into a folder of that name. Name one otherwise.\n"
+    )
+
+
+def test_a_flag_with_several_values_is_given_once(command: Command) -> None:
+    code, _, err = command("study", "simplenn-decay", "--set", "epochs=1", "--seeds", 1, "--set", "lr=0.1")
+    assert (code, err) == (
+        2,
+        "convscope: --set is given twice, and the second would undo the first. Write --set A B.\n",
+    )
+
+
+def test_what_is_no_study_is_told_what_is(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as error:
+        run_study(lambda: [], root=tmp_path)  # type: ignore[arg-type, return-value]
+    assert str(error.value) == (
+        "run_study takes a function decorated with `study`, a name of `convscope list studies` or a TOML file, not list."
+    )
+
+
+def test_a_file_from_python_is_the_file_of_the_command(done: Path, tmp_path: Path) -> None:
+    found = run_study(done / "small.toml", root=done / "runs", into=done / "runs" / "studies")
+    assert found.study.name == "small" and found.is_complete
 
 
 def test_completion_offers_studies() -> None:

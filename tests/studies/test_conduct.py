@@ -345,6 +345,21 @@ def test_arms_that_were_measured_by_other_code_are_not_pooled(straight: Path, tm
     assert outcome.mixed == ("The code of convscope.diagnostics differs between runs.",)
 
 
+def test_a_changed_module_of_a_users_is_refused_though_nothing_is_left_to_run(
+    straight: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The numbers of the network as it was would pass for those of the one that is there now."""
+    for line in tiny_study.lines(straight).values():
+        Journal(tmp_path).append(changed(line, "beside", {"of_a_user": "1"}))
+    replay = tiny_study.Replay({})
+    monkeypatch.setattr(conduct, "own_code", lambda task: {"of_a_user": "1"})
+    assert tiny_study.make(tmp_path, executor=replay).mixed == ()
+    monkeypatch.setattr(conduct, "own_code", lambda task: {"of_a_user": "2"})
+    with pytest.raises(UsageError, match=r"The code of of_a_user differs between runs\."):
+        tiny_study.make(tmp_path, executor=replay)
+    assert replay.asked == []
+
+
 def test_a_run_continued_elsewhere_is_said_to_be(straight: Path, tmp_path: Path) -> None:
     known = tiny_study.lines(straight)
     journal = Journal(tmp_path)

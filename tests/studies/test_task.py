@@ -141,6 +141,12 @@ def test_a_users_model_is_known_to_a_process_that_never_imported_it(
         line = perform(replace(plain, config=config, own=(item,)), unwatched)
     assert (line.status, line.message) == ("finished", "")
     assert line.environment["beside"] == {"of_a_user": hashlib.sha256(MINE.encode()).hexdigest()}
+    # A run's identity knows the network's name alone: after a change its directory must not answer for the new one.
+    monkeypatch.setattr(tasks, "_source_hash", lambda module: "changed")
+    directories = set(plain.place.root.glob("*flat*/seed-0"))
+    with tiny_study.tiny.cheap():
+        perform(replace(plain, config=config, own=(item,)), unwatched)
+    assert len(directories) == 1 and len(set(plain.place.root.glob("*flat*/seed-0"))) == 2
     assert item in users_own()
 
 

@@ -244,6 +244,14 @@ def parse(kind: type[T], default: T | None, flags: Sequence[str], prog: str, des
             raise ConfigError(
                 f"There is no flag {name}.{nearest(name, fields, 0.75)} `{prog} --help` lists all."
             )
+        owner, field = fields[name]
+        lists = _anywhere(
+            owner.model_fields[field].annotation, lambda part: get_origin(part) in (list, tuple)
+        )
+        if lists and name in (flag.partition("=")[0] for flag in flags[:position]):
+            raise ConfigError(
+                f"{name} is given twice, and the second would undo the first. Write {name} A B."
+            )
         if words := [value] if equals else flags[position + 1 :]:
             _check(*fields[name], words)
     with REGISTRY:

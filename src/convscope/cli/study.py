@@ -128,6 +128,12 @@ def main(arguments: Sequence[str]) -> int:
     if flags.plan and flags.show:
         raise ConfigError("--plan times what is to be run, --show runs nothing. Give one of them.")
     chosen = [study for text in flags.studies for study in _studies(text, flags)]
+    names = [study.name for study in chosen]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(
+                f"Two studies are called {name!r}, and results go into a folder of that name. Name one otherwise."
+            )
     failed = 0
     for study in chosen:
         if flags.plan:
@@ -255,6 +261,7 @@ def _reported(study: "Study", flags: Flags) -> int:
 
     folder, runs = _into(flags), flags.runs
     if not flags.show:
+        parse.made_folder(folder, "--into" if flags.into else "--root")
         return told(made(study, folder, runs), folder / study.name, flags.format)
     outcome = recorded(study, folder, threads=runs.threads, allow_mixed=runs.allow_mixed)
     if not any(cell.line for cell in outcome.cells):

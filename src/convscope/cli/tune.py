@@ -77,6 +77,7 @@ def main(arguments: Sequence[str]) -> int:
     search = asked(words.names, flags)
     folder = runs.root / "tune" / (flags.name or search.name)
     runs.chosen()  # what is wrong with it is said now, and not after the search
+    parse.made_folder(folder, "--root")
     print(heading(search, flags.trials), flush=True)
     display = Display(search)
     found = tune.carry_out(

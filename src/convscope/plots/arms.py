@@ -95,7 +95,8 @@ def title(made: Figure, outcome: Outcome, *lines: str) -> None:
     """Which study, how many seeds, and whether runs were pooled that differ."""
     study = outcome.study
     mixed = ", pooled over different conditions" if outcome.mixed else ""
-    first = f"{study.name}: {study.title}, {study.seeds} seed{'s' * (study.seeds != 1)}{mixed}"
+    named = study.name if study.title == study.name else f"{study.name}: {study.title}"
+    first = f"{named}, {study.seeds} seed{'s' * (study.seeds != 1)}{mixed}"
     # At 9 points about 14 letters to the inch; a longer title would be cut at both ends.
     width = int(14 * made.get_figwidth())
     wrapped = [textwrap.fill(line, width) for text in (first, *lines) for line in text.splitlines()]

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from convscope.core.errors import UsageError
+
 from .design import (
     Arm,
     Comparison,
@@ -47,7 +49,7 @@ __all__ = [
 
 
 def run_study(
-    what: Study | Callable[[], Study] | str,
+    what: Study | Callable[[], Study] | str | Path,
     *,
     seeds: int = 0,
     executor: Literal["serial", "processes", "ray"] = "serial",
@@ -64,7 +66,7 @@ def run_study(
     """Run what is missing of a study, write its tables, and say what was found.
 
     Args:
-        what: what a function decorated with `study` gives, that function, or a name of the catalog.
+        what: what a function decorated with `study` gives, that function, a name of the catalog, or a TOML file.
         seeds: how many; 0 is the study's own number.
         executor: `processes` is as fast as there are cores, and in a script needs the usual guard,
             `if __name__ == "__main__":`, because each worker imports the script; `ray` takes a cluster.
@@ -92,11 +94,19 @@ def run_study(
     from . import tables
     from .conduct import conduct, unwatched
     from .executors import executor as executor_of
+    from .file import read
     from .report import report
 
-    if isinstance(what, str):
+    if isinstance(what, str | Path) and Path(what).suffix == ".toml":
+        (what,) = read(Path(what))
+    elif isinstance(what, str):
         what = catalog.find("studies", what).load()
-    asked: Study = what() if callable(what) else what
+    asked = what() if callable(what) else what
+    if not isinstance(asked, Study):
+        raise UsageError(
+            f"run_study takes a function decorated with `study`, a name of `convscope list studies` or a TOML file, not "
+            f"{type(asked).__name__}."
+        )
     if seeds:
         asked = asked.with_seeds(seeds)
     folder = Path(into) if into else Path(root) / "studies"

@@ -30,7 +30,7 @@ from . import measures
 from .design import FIRST_TRIAL_SEED, Arm, Study
 from .executors import Executor, serial
 from .journal import Journal, Line
-from .task import Task, code_beside, key_of, users_own
+from .task import Task, code_beside, key_of, own_code, users_own
 
 Watch = Callable[[Task, float | Line], None]
 """Called with every task that is to be made and 0, then with the share of its steps that are made, and with its line."""
@@ -169,8 +169,21 @@ class _Maker:
         decided, _ = chosen(self.study, self.journal, self.threads)
         tasks = [*self.trials(), *self.tasks(decided)]
         known = [(task, line) for task in tasks if (line := self.found(task))]
-        if known and len(known) < len(tasks) and not allow_mixed:
-            self.refuse_mixed(known)
+        if known and not allow_mixed:
+            self.refuse_changed_modules(known)
+            if len(known) < len(tasks):
+                self.refuse_mixed(known)
+
+    def refuse_changed_modules(self, known: Sequence[tuple[Task, Line]]) -> None:
+        """Also where nothing is left to run: numbers of a user's network as it was must not pass for those of the new.
+
+        Raises:
+            UsageError: a user's module is not what it was when these runs were made.
+        """
+        for task, line in known:
+            now = replace(line, environment={**line.environment, "beside": own_code(task)})
+            if mixed := differences([(task.config, line), (task.config, now)]):
+                raise UsageError(refusal(self.study, self.journal, mixed))
 
     def refuse_mixed(self, known: Sequence[tuple[Task, Line]]) -> None:
         """Raises: UsageError: what would be run now must not be pooled with what is there."""

@@ -42,6 +42,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from convscope.core.config import Recipe
 from convscope.core.errors import ConfigError, ConvscopeError, UnknownName, nearest
 
 from . import design
@@ -91,7 +92,10 @@ def _from_toml(path: Path) -> list[Study]:
 
 
 def _parsed(path: Path) -> tuple[str, dict[str, Any]]:
-    raw = path.read_bytes()
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}.") from None
     try:
         text = raw.decode()
         return text, tomllib.loads(text)
@@ -256,6 +260,8 @@ def _typed(
     for key, value in table.items():
         if key not in hints:
             known = sorted((*hints, *also))
+            if what == "a study" and key in Recipe.model_fields:
+                raise Refusal(f"{key!r} is a field of the recipe: write it under [recipe].", *place, key)
             raise Refusal(
                 f"{key!r} is no key of {what}.{nearest(key, known)} Known: {', '.join(known)}.", *place, key
             )

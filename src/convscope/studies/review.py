@@ -22,6 +22,10 @@ WIDEST = 0.25
 """A margin of equality so wide, of a share, was meant in points."""
 
 
+LONGEST_NAME = 200
+"""Bytes of a study's name, which is a folder's too; file systems end at 255."""
+
+
 class Refusal(ConfigError):
     """Why a study is refused, and by which of its parts: ("arm", 1, "lr"), ("claim", 0, "within"), ("seeds",)."""
 
@@ -46,6 +50,11 @@ def review(study: Study) -> None:
 def _words(study: Study, where: str) -> None:
     if not study.name.strip() or study.name.startswith(".") or {"/", "\\"} & set(study.name):
         raise Refusal(f"{study.name!r} cannot name a study: it also names the folder of its results.", "name")
+    if len(study.name.encode()) > LONGEST_NAME:
+        raise Refusal(
+            f"{study.name[:20]!r}... cannot name a study: it also names a folder, and has more than {LONGEST_NAME} bytes.",
+            "name",
+        )
     for text, what in ((study.question, "question"), (study.expectation, "expectation")):
         if not text.strip():
             raise Refusal(f"{where} has no {what}. Write it down before anything runs.", what)
@@ -56,7 +65,7 @@ def _words(study: Study, where: str) -> None:
 
 def _numbers(study: Study, where: str) -> None:
     for count, what in ((study.seeds, "seeds"), (study.trial_seeds, "trial_seeds")):
-        if not isinstance(count, int) or count < 1:
+        if not isinstance(count, int) or isinstance(count, bool) or count < 1:
             advice = "; at least 1 is needed, and 3 for a verdict" if what == "seeds" else ": at least 1"
             raise Refusal(f"{where}: {what} cannot be {count!r}{advice}.", what)
     if not (study.sd > 0 and math.isfinite(study.sd)):

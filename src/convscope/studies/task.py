@@ -75,15 +75,16 @@ def _looking(config: RunConfig) -> str:
     return " ".join([*names, config.compute.inspect_every]) if names else ""
 
 
-def _apart(root: Path, config: RunConfig) -> Path:
-    """A run's directory; of its own for each way of looking: a run that has ended cannot be looked at any more.
+def _apart(root: Path, task: Task) -> Path:
+    """A run's directory; of its own for what no run's identity tells apart.
 
-    As far below the results root as any other, whose ledger of test openings counts for all.
+    That is each way of looking, since a run that has ended cannot be looked at any more, and each version of a user's
+    modules.  As far below the results root as any other, whose ledger of test openings counts for all.
     """
-    looking = _looking(config)
-    if not looking:
-        return root
-    name = f"{root.parent.name}-looking-{hashlib.sha256(looking.encode()).hexdigest()[:10]}"
+    name = root.parent.name
+    for what, text in (("looking", _looking(task.config)), ("own", " ".join(own_code(task).values()))):
+        if text:
+            name += f"-{what}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
     return root.parent.with_name(name) / root.name
 
 
@@ -105,7 +106,7 @@ def perform(task: Task, report: Report) -> Line:
         _register(task.own)
         beside = code_beside(task)  # now, as it was loaded: a user may edit a file while this run learns
         config, data, root = training.located(task.config, task.place)
-        run = Run(_apart(root, config))
+        run = Run(_apart(root, task))
         with suppress(Diverged):  # its record says so
             _patiently(lambda: training.in_directory(config, data, run.root, task.place, watch))
         result, environment = run.result or {}, run.environment
@@ -133,10 +134,15 @@ def users_own() -> tuple[Item, ...]:
 
 def code_beside(task: Task) -> dict[str, str]:
     """Module -> hash of its source, of what `environment.code_hash` leaves out: diagnostics that measure, a user's own."""
-    modules = {item.target.partition(":")[0] for item in task.own}
-    if any("/" in name for name in task.measures):
-        modules.add("convscope.diagnostics")
-    return {module: _source_hash(module) for module in sorted(modules)}
+    package = "convscope.diagnostics"
+    measuring = {package: _source_hash(package)} if any("/" in name for name in task.measures) else {}
+    return {**measuring, **own_code(task)}
+
+
+def own_code(task: Task) -> dict[str, str]:
+    """The same of a user's modules alone."""
+    modules = sorted({item.target.partition(":")[0] for item in task.own})
+    return {module: _source_hash(module) for module in modules}
 
 
 @cache
