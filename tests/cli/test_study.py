@@ -307,10 +307,14 @@ def test_a_terminal_that_is_gone_does_not_end_a_study(monkeypatch: pytest.Monkey
     verb.Display(design())(one, Line("k", "", "finished", numbers={"final_accuracy": 0.5}))
 
 
-def test_a_folder_where_nothing_can_be_written(done: Path, command: Command) -> None:
+def test_a_folder_where_nothing_can_be_written(done: Path, command: Command, tmp_path: Path) -> None:
     file = done / "small.toml"
-    code, _, err = command("study", file, "--executor", "serial", "--into", file, "--cache-dir", done)
-    assert (code, err) == (2, f"convscope: {file}: File exists.\n")
+    words = ["study", file, "--executor", "serial", "--cache-dir", done, "--into"]
+    said = "cannot be made a folder: File exists. Name a folder that is there, or a new one."
+    assert command(*words, file)[::2] == (2, f"convscope: --into: {file} {said}\n")
+    journal = tmp_path / "journal.jsonl"
+    journal.mkdir()
+    assert command(*words, tmp_path)[::2] == (2, f"convscope: {journal}: Is a directory.\n")
 
 
 def test_two_studies_of_one_name(done: Path, command: Command, tmp_path: Path) -> None:

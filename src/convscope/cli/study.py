@@ -261,6 +261,7 @@ def _reported(study: "Study", flags: Flags) -> int:
 
     folder, runs = _into(flags), flags.runs
     if not flags.show:
+        runs.chosen()  # what is wrong with it is said before a folder is made
         parse.made_folder(folder, "--into" if flags.into else "--root")
         return told(made(study, folder, runs), folder / study.name, flags.format)
     outcome = recorded(study, folder, threads=runs.threads, allow_mixed=runs.allow_mixed)

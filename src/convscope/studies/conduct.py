@@ -181,7 +181,9 @@ class _Maker:
             UsageError: a user's module is not what it was when these runs were made.
         """
         for task, line in known:
-            now = replace(line, environment={**line.environment, "beside": own_code(task)})
+            if not (own := own_code(task)):
+                continue
+            now = replace(line, environment={**line.environment, "beside": own})
             if mixed := differences([(task.config, line), (task.config, now)]):
                 raise UsageError(refusal(self.study, self.journal, mixed))
 
