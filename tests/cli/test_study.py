@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
@@ -304,7 +305,15 @@ def test_a_terminal_that_is_gone_does_not_end_a_study(monkeypatch: pytest.Monkey
     monkeypatch.setattr(sys, "stderr", Gone())
     config = design().config(design().arms[0], 0)
     one = Task("k", "a", 0, config, ("final_accuracy",), None)  # type: ignore[arg-type]
-    verb.Display(design())(one, Line("k", "", "finished", numbers={"final_accuracy": 0.5}))
+    display = verb.Display(design())
+    display(one, Line("k", "", "finished", numbers={"final_accuracy": 0.5}))
+    # Nor does a bar that cannot be drawn any more: after the last run, no table would be written.
+    display.console = Console(force_terminal=True, file=Gone())
+    display._bar = SimpleNamespace(  # type: ignore[assignment]
+        update=lambda *given, **more: Gone().write(""), stop=lambda: Gone().write("")
+    )
+    display(one, 0.5)
+    display.close()
 
 
 def test_a_folder_where_nothing_can_be_written(done: Path, command: Command, tmp_path: Path) -> None:

@@ -156,13 +156,21 @@ def test_ten_workers_killed_over_a_study(tmp_path: Path) -> None:
 # Signals -----------------------------------------------------------------------------------------------
 
 
+def _without_checkpoints(task: Task) -> Task:
+    """None but the last: what is there of a run that did not end was written because it was asked to stop."""
+    compute = task.config.compute.model_copy(update={"checkpoint_every": "600 seconds"})
+    return replace(task, config=task.config.model_copy(update={"compute": compute}))
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_driver_that_is_interrupted_lets_its_worker_write_a_checkpoint(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], number: signal.Signals
 ) -> None:
     """A terminal's Ctrl-C and a scheduler's SIGTERM reach the worker too; the driver's must not be a second signal."""
     asked = tiny_study.study((arm("long", epochs=20), arm("other", epochs=20, lr=0.01)), seeds=1)
-    (task, _) = tiny_study.tasks(tmp_path, asked)
+    task, alone_task = (
+        _without_checkpoints(tiny_study.tasks(folder, asked)[0]) for folder in (tmp_path, tmp_path / "alone")
+    )
     _, _, root = training.located(task.config, task.place)
     handlers = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
 
@@ -186,7 +194,7 @@ def test_a_driver_that_is_interrupted_lets_its_worker_write_a_checkpoint(
     found, _ = snapshot.newest(root / "checkpoints")
     assert found is not None and 0 < found.step < 40
     ((_, line),) = serial([task], lambda *news: None)
-    ((_, alone),) = serial(tiny_study.tasks(tmp_path / "alone", asked)[:1], lambda *news: None)
+    ((_, alone),) = serial([alone_task], lambda *news: None)
     assert plainly(line) == plainly(alone)
 
 
@@ -330,7 +338,24 @@ def test_a_worker_is_hung_by_its_own_measure(tmp_path: Path, monkeypatch: pytest
     task = tiny_study.tasks(tmp_path, tiny_study.study(tiny_study.ARMS[:2], seeds=1))[0]
     ours, theirs = multiprocessing.Pipe()
     worker = executors._Worker(multiprocessing.get_context("spawn").Process(), ours)
-    clock = iter([0.0, 599.0, 601.0, 500.0, 509.0, 511.0, 503.0, 652.0, 654.0, 14_903.0, 14_904.0])
+    clock = iter(
+        [
+            0.0,
+            599.0,
+            601.0,
+            500.0,
+            509.0,
+            511.0,
+            503.0,
+            652.0,
+            654.0,
+            14_903.0,
+            14_904.0,
+            600.0,
+            14_999.0,
+            15_001.0,
+        ]
+    )
     monkeypatch.setattr(executors.time, "monotonic", lambda: next(clock))
     worker.give(task)  # at 0
     assert theirs.recv() == task
@@ -343,5 +368,9 @@ def test_a_worker_is_hung_by_its_own_measure(tmp_path: Path, monkeypatch: pytest
     assert [worker.is_hung(10) for _ in range(2)] == [False, True]  # at 652 and at 654: fifty times three
     worker.task = replace(task, config=looking(task.config))
     assert [worker.is_hung(10) for _ in range(2)] == [False, True]  # at 4 hours and a second later, from 503
+    worker.task = task
+    theirs.send(1.0)
+    worker.listen(lambda *news: None)  # at 600: its steps are made, and what measures may take four hours too
+    assert [worker.is_hung(10) for _ in range(2)] == [False, True]  # at 14999 and at 15001
     ours.close()
     theirs.close()

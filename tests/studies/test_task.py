@@ -80,6 +80,19 @@ def test_a_run_that_another_process_holds_is_waited_for(plain: Task, monkeypatch
     assert line.message == f"{root} is being written by process {pid}. Wait for it, or stop it first."
 
 
+def test_a_directory_that_was_deleted_under_a_run_is_named(plain: Task) -> None:
+    """It is made again without its record; else the run would fail again for ever, and nobody would know why."""
+    with tiny_study.cheap():
+        _finished(plain)
+        (result,) = plain.place.root.glob("*/*/result.json")
+        (result.parent / "environment.json").unlink()
+        line = perform(plain, unwatched)
+    assert (line.status, line.message) == (
+        "failed",
+        f"{result.parent} was damaged: it has a result and no environment.json. Remove it; the run is then made again.",
+    )
+
+
 def _finished(task: Task) -> None:
     assert perform(task, unwatched).status == "finished"
 

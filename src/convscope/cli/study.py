@@ -344,7 +344,8 @@ class Display:
                 self._before.setdefault(task.key, news)  # what a run begins with is its checkpoint
             self._shares[task.key] = news
             if news:
-                self._advance(task)
+                with suppress(OSError):
+                    self._advance(task)
         else:
             self._shares[task.key] = 1.0
             self._ended += 1
@@ -352,8 +353,9 @@ class Display:
 
     def close(self) -> None:
         """Take the bar away."""
-        if self._bar:
-            self._bar.stop()
+        with suppress(OSError):
+            if self._bar:
+                self._bar.stop()
 
     def _left(self) -> str:
         """`; about 5 min left`, as if all that is left went as fast as what was made."""

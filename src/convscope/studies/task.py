@@ -22,7 +22,7 @@ from convscope.core import catalog, records
 from convscope.core import config as configs
 from convscope.core.catalog import Item
 from convscope.core.config import RunConfig
-from convscope.core.errors import ConvscopeError, Diverged, Interrupted, RunBusy
+from convscope.core.errors import ConvscopeError, DamagedFile, Diverged, Interrupted, RunBusy
 from convscope.core.records import Record
 from convscope.data import Data
 from convscope.evaluate.runs import Run
@@ -109,6 +109,10 @@ def perform(task: Task, report: Report) -> Line:
         run = Run(_apart(root, task))
         with suppress(Diverged):  # its record says so
             _patiently(lambda: training.in_directory(config, data, run.root, task.place, watch))
+        if not run.paths.environment.exists():
+            raise DamagedFile(
+                f"{run.root} was damaged: it has a result and no environment.json. Remove it; the run is then made again."
+            )
         result, environment = run.result or {}, run.environment
         line = Line(
             key=task.key,
