@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from convscope.core import files, snapshot
-from convscope.core.errors import ConfigError, MissingExtra, UsageError
+from convscope.core.errors import ConfigError, MissingExtra, NoSpace, UsageError
 from convscope.core.records import RunPaths
 from convscope.studies import cluster, conduct
 from convscope.studies.cluster import Cluster
@@ -230,6 +230,32 @@ def test_a_folder_that_the_nodes_do_not_see(tmp_path: Path) -> None:
         f"Node {socket.gethostname()} cannot enter {gone} ({os.strerror(errno.ENOENT)}). All nodes of a cluster must "
         f"see the folder a study is started in.",
     )
+
+
+class FullRay(FakeRay):
+    """A Ray whose first run finds the disk full, as Ray says it: the error is the cause of its own."""
+
+    def remote(self, function: Callable[..., Line]) -> Any:
+        return SimpleNamespace(options=lambda **needs: SimpleNamespace(remote=lambda task, *places: task.key))
+
+    def wait(self, waiting: list[str], **options: Any) -> tuple[list[str], list[str]]:
+        return waiting[:1], waiting[1:]
+
+    def get(self, key: str) -> Line:
+        error = LookupError("a run")
+        error.cause = NoSpace("The disk is full.")  # type: ignore[attr-defined]
+        raise error
+
+    def cancel(self, key: str) -> None:
+        self.cancelled = key
+
+
+def test_a_full_disk_ends_the_study(tmp_path: Path) -> None:
+    """And what waits is dropped."""
+    ray, task = FullRay("ray"), a_task(tmp_path)
+    with pytest.raises(NoSpace, match=r"^The disk is full\.$"):
+        list(cluster._made(ray, [task, replace(task, key="other")]))
+    assert ray.cancelled == "other"
 
 
 # Two nodes --------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ import tiny_study
 
 from convscope.core import files, snapshot
 from convscope.core.config import Choice, RunConfig
-from convscope.core.errors import ConfigError, Interrupted, RunBusy
+from convscope.core.errors import ConfigError, Interrupted, NoSpace, RunBusy
 from convscope.studies import executors
 from convscope.studies.design import Study, arm
 from convscope.studies.executors import Processes, executor, serial
@@ -240,6 +240,29 @@ def _is_held(root: Path) -> bool:
             return False
     except RunBusy:
         return True
+
+
+# A full disk ------------------------------------------------------------------------------------------
+
+
+def _work_without_room(connection: Connection, work: Callable[[Connection], None] = executors._work) -> None:
+    files.free_bytes = lambda path: 0
+    work(connection)
+
+
+@pytest.mark.usefixtures("warm")
+@pytest.mark.parametrize("make", [serial, Processes(2)], ids=["serial", "processes"])
+def test_a_full_disk_ends_the_study(
+    make: executors.Executor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No other run has room either: each would be a failed row, with whatever space the one before has left."""
+    monkeypatch.setattr(files, "free_bytes", lambda path: 0)
+    monkeypatch.setattr(executors, "_work", _work_without_room)
+    tasks = tiny_study.tasks(tmp_path, tiny_study.study(tiny_study.ARMS[:2], seeds=2))
+    with tiny_study.cheap(), pytest.raises(NoSpace) as error:
+        list(make(tasks, lambda *news: None))
+    assert str(error.value).startswith("There are 0 bytes free for ") and error.value.exit_code == 5
+    assert not multiprocessing.active_children()
 
 
 # Choosing one ------------------------------------------------------------------------------------------

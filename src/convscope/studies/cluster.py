@@ -36,7 +36,7 @@ from pathlib import Path
 from typing import Any
 
 from convscope.compute.device import pick, usable_cores
-from convscope.core.errors import ConfigError, Interrupted, MissingExtra, UsageError
+from convscope.core.errors import ConfigError, Interrupted, MissingExtra, NoSpace, UsageError
 
 from .journal import Line
 from .task import Ended, Task, failed, in_words, perform
@@ -93,7 +93,11 @@ class Cluster:
 
 
 def _made(ray: Any, tasks: Sequence[Task]) -> Ended:
-    """Submit all, and yield each as it ends."""
+    """Submit all, and yield each as it ends.
+
+    Raises:
+        NoSpace: a node found the disk full.
+    """
     remote = ray.remote(_perform)
     folder, data = str(Path.cwd()), os.environ.get("CONVSCOPE_DATA", "")
     waiting = {
@@ -109,6 +113,8 @@ def _made(ray: Any, tasks: Sequence[Task]) -> Ended:
             try:
                 line = ray.get(ended)
             except ray.exceptions.RayError as error:
+                if isinstance(cause := getattr(error, "cause", None), NoSpace):
+                    raise cause from None
                 line = failed(task, _how_it_ended(error))
             yield task, line
     finally:

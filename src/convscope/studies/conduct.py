@@ -110,6 +110,7 @@ def conduct(
         UsageError: the journal holds runs that must not be pooled with those to come.
         ConfigError: an arm cannot be configured; before anything runs.
         ConvscopeError: runs that choose among tries failed, so the comparison was not begun.
+        Interrupted, NoSpace: a signal came, or the disk is full; the same study then goes on.
     """
     with files.held(folder):
         journal = Journal(folder)

@@ -28,7 +28,7 @@ from types import FrameType
 from typing import Protocol
 
 from convscope.compute.device import usable_cores
-from convscope.core.errors import ConfigError, Interrupted, UnknownName
+from convscope.core.errors import ConfigError, Interrupted, NoSpace, UnknownName
 from convscope.train import signals
 
 from .journal import Line
@@ -68,6 +68,7 @@ def serial(tasks: Sequence[Task], progress: Progress) -> Ended:
 
     Raises:
         Interrupted: a signal came; the run under way has written its checkpoint.
+        NoSpace: the disk is full.
     """
     for task in tasks:
         try:
@@ -98,12 +99,18 @@ class _Worker:
             self.connection.send(task)
 
     def listen(self, progress: Progress) -> Line | None:
-        """Take a report; the line of its run if that has ended, or if the process has."""
+        """Take a report; the line of its run if that has ended, or if the process has.
+
+        Raises:
+            NoSpace: it found the disk full.
+        """
         assert self.task is not None
         try:
-            message: Line | float = self.connection.recv()
+            message: Line | float | NoSpace = self.connection.recv()
         except (EOFError, OSError):
             return failed(self.task, self.end())
+        if isinstance(message, NoSpace):
+            raise message
         now = time.monotonic()
         # A process takes seconds to start, and data to be read: a pause is between two reports.
         self.pause = 0.0 if self.pause is None else max(self.pause, now - self.heard)
@@ -148,6 +155,7 @@ class Processes:
 
         Raises:
             Interrupted: a signal came; the runs under way have written their checkpoints.
+            NoSpace: the disk is full.
         """
         waiting, hung, workers = deque(tasks), Counter[str](), list[_Worker]()
         with signals.noted() as request:
@@ -272,9 +280,11 @@ def _work(connection: Connection) -> None:
             return
 
 
-def _performed(task: Task, report: Report) -> Line:
+def _performed(task: Task, report: Report) -> Line | NoSpace:
     try:
         return perform(task, report)
+    except NoSpace as error:
+        return error
     except Interrupted as error:  # if the driver asked for it, nobody reads this
         return failed(task, str(error))
 

@@ -22,7 +22,7 @@ from convscope.core import catalog, records
 from convscope.core import config as configs
 from convscope.core.catalog import Item
 from convscope.core.config import RunConfig
-from convscope.core.errors import ConvscopeError, DamagedFile, Diverged, Interrupted, RunBusy
+from convscope.core.errors import ConvscopeError, DamagedFile, Diverged, Interrupted, NoSpace, RunBusy
 from convscope.core.records import Record
 from convscope.data import Data
 from convscope.evaluate.runs import Run
@@ -93,6 +93,7 @@ def perform(task: Task, report: Report) -> Line:
 
     Raises:
         Interrupted: a signal came; the checkpoint is written.
+        NoSpace: the disk is full, for every other run too.
     """
 
     def watch(event: Event) -> None:
@@ -123,7 +124,7 @@ def perform(task: Task, report: Report) -> Line:
             provenance=_provenance(environment, result),
         )
         return line if line.status == "diverged" else _with_numbers(line, run, data, task.measures)
-    except Interrupted:
+    except (Interrupted, NoSpace):
         raise
     # Whatever a library raises inside one run must not end the other runs.
     except Exception as error:  # noqa: BLE001
