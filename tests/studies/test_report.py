@@ -50,6 +50,8 @@ def test_holm_counts_comparisons_that_lost_their_runs_too() -> None:
     )  # fmt: skip
     found = report(outcome(design, {"old": OLD, "new": NEW, "newer": NEW, "never": [None] * 3}))
     assert [row.p and round(row.p, 5) for row in found.comparisons] == [0.22254, 0.22254, None]
+    needed = [row.judgement.sentence.partition("(")[2].partition(" would")[0] for row in found.comparisons[:2]]
+    assert needed == ["about 6"] * 2  # for 2 sd at 0.05 / 3; alone it would be 5
     assert found.comparisons[2].judgement.sentence == "no seed that both 'never' and 'old' finished"
     assert found.arms[3].runs == "0 of 3: 3 not run"
     assert not found.is_complete

@@ -20,6 +20,7 @@ from convscope.studies.stats import (
     effects,
     equivalence,
     holm,
+    holm_levels,
     one_more,
     paired,
     power,
@@ -182,6 +183,13 @@ def test_holm_by_hand() -> None:
     assert holm([0.9, 0.8]) == [1.0, 1.0]
     assert holm([0.03]) == [0.03]
     assert holm([]) == []
+
+
+def test_the_level_at_which_each_p_is_tested() -> None:
+    """0.04 is held by 0.03, times two; 1.6 is what two times 0.8 would be, and not the 1 that is shown."""
+    assert holm_levels([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.05 / 3, 0.05 / 1.5, 0.025, 0.0125])
+    assert holm_levels([0.9, 0.8]) == pytest.approx([0.05 * 0.9 / 1.6, 0.025])
+    assert holm_levels([0.0, 0.0, 0.2], level=0.06) == pytest.approx([0.02, 0.03, 0.06])
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8))

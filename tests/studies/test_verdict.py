@@ -34,8 +34,8 @@ def judged(
     form: Form, differences: list[float], within: float | None = None, comparisons: int = 1
 ) -> Judgement:
     """As a study does it, for the smallest p of so many comparisons."""
-    p = stats.holm([p_of(form, differences, within), *[1.0] * (comparisons - 1)])[0]
-    return judge(form, paired(differences), p, within, points)
+    ps = [p_of(form, differences, within), *[1.0] * (comparisons - 1)]
+    return judge(form, paired(differences), stats.holm(ps)[0], within, points, stats.holm_levels(ps)[0])
 
 
 @pytest.mark.parametrize(
@@ -76,6 +76,17 @@ def test_in_a_family_more_seeds_are_needed() -> None:
     assert judged("greater", values, comparisons=6) == Judgement(
         "not distinguishable",
         "not distinguishable with 5 seeds (about 8 would be needed): +0.50 points [+0.14, +0.86], p = 0.111",
+    )
+
+
+def test_the_family_counts_too_where_its_p_is_cut_off_at_1() -> None:
+    """6 x 0.326 would be 1.96; 0.05 / 6 is what was missed all the same, for which half an sd takes 52 pairs."""
+    found = [
+        scipys.nct.sf(scipys.t.isf(0.05 / 12, n - 1), n - 1, 0.5 * math.sqrt(n)) >= 0.8 for n in range(2, 60)
+    ]
+    assert found.index(True) + 2 == 52
+    assert judged("greater", WIDE, comparisons=6).sentence == (
+        "not distinguishable with 5 seeds (about 52 would be needed): +0.50 points [-0.74, +1.74], p = 1"
     )
 
 

@@ -175,13 +175,13 @@ def _compared(outcome: Outcome) -> list[ComparisonRow]:
         else 1.0
         for comparison, found in zip(study.comparisons, differences, strict=True)
     ]
-    return [
-        _row(outcome, comparison, found, p)
-        for comparison, found, p in zip(study.comparisons, differences, stats.holm(raw), strict=True)
-    ]
+    family = zip(study.comparisons, differences, stats.holm(raw), stats.holm_levels(raw), strict=True)
+    return [_row(outcome, *one) for one in family]
 
 
-def _row(outcome: Outcome, comparison: Comparison, differences: Sequence[float], p: float) -> ComparisonRow:
+def _row(
+    outcome: Outcome, comparison: Comparison, differences: Sequence[float], p: float, level: float
+) -> ComparisonRow:
     """The verdict; runs that diverged are an outcome, so those that are left do not decide alone."""
     measure = comparison.measure or outcome.study.measure
     paired = stats.paired(differences) if differences else None
@@ -193,7 +193,7 @@ def _row(outcome: Outcome, comparison: Comparison, differences: Sequence[float],
             "none", f"no seed that both {comparison.arm!r} and {comparison.than!r} finished"
         )
     else:
-        judgement = verdict.judge(comparison.form, paired, p, comparison.within, unit(measure))
+        judgement = verdict.judge(comparison.form, paired, p, comparison.within, unit(measure), level)
     decided = judgement.verdict not in ("none", "diverged")
     return ComparisonRow(comparison, measure, paired, p if decided else None, judgement)
 

@@ -166,6 +166,27 @@ def holm(ps: Sequence[float]) -> list[float]:
     return adjusted
 
 
+def holm_levels(ps: Sequence[float], level: float = 0.05) -> list[float]:
+    """The level at which each p-value of a family is tested: the family's over the factor that `holm` takes p times.
+
+    Other than level x p / adjusted p, also where the adjusted one is cut off at 1.
+
+    Args:
+        ps: raw p-values, as for `holm`.
+        level: of the whole family.
+
+    Returns:
+        In the order given.
+    """
+    levels = [level] * len(ps)
+    highest = 0.0
+    for rank, place in enumerate(sorted(range(len(ps)), key=ps.__getitem__)):
+        left = len(ps) - rank
+        highest = max(highest, left * ps[place])
+        levels[place] = level * ps[place] / highest if highest else level / left
+    return levels
+
+
 def equivalence(differences: Sequence[float], within: float) -> float:
     """Test whether the mean difference lies inside +-within: two one-sided t tests, the larger p.
 

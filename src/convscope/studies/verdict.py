@@ -53,7 +53,12 @@ def p_of(form: Form, differences: Sequence[float], within: float | None = None) 
 
 
 def judge(
-    form: Form, paired: Paired, p_adjusted: float, within: float | None, unit: Callable[[float], str]
+    form: Form,
+    paired: Paired,
+    p_adjusted: float,
+    within: float | None,
+    unit: Callable[[float], str],
+    level: float = LEVEL,
 ) -> Judgement:
     """The verdict on one comparison.
 
@@ -74,6 +79,7 @@ def judge(
         p_adjusted: what `p_of` gave, after Holm.
         within: the margin of `equal`; None for the other forms.
         unit: writes a difference with its sign, e.g. "+2.31 points"; what follows a space is left out in intervals.
+        level: at which p is tested in its family, of `stats.holm_levels`.
 
     Raises:
         UnknownName: no such form.
@@ -90,9 +96,11 @@ def judge(
     if paired.n < LEAST_SEEDS:
         return Judgement("none", f"no verdict from {paired.n} seeds ({LEAST_SEEDS} are needed): {shown}")
     if within is not None:
-        return _equal(paired, p_adjusted, within, shown, _unsigned(within, unit))
+        return _equal(paired, p_adjusted, within, level, shown, _unsigned(within, unit))
     if p_adjusted > LEVEL:
-        return _open(paired, _seeds_for_difference(paired, p_adjusted), f"{shown}, {_p(p_adjusted)}")
+        assert paired.sd is not None
+        needed = stats.seeds_needed(paired.mean, paired.sd, alpha=level, most=MOST_SEEDS)
+        return _open(paired, needed, f"{shown}, {_p(p_adjusted)}")
     if form == "different":
         size = f"{_unsigned(paired.mean, unit)} {'more' if paired.mean > 0 else 'less'}"
         interval = shown.removeprefix(unit(paired.mean))
@@ -101,13 +109,15 @@ def judge(
     return Judgement(word, f"{word}: {shown}, {_p(p_adjusted)}")
 
 
-def _equal(paired: Paired, p_adjusted: float, within: float, shown: str, margin: str) -> Judgement:
+def _equal(
+    paired: Paired, p_adjusted: float, within: float, level: float, shown: str, margin: str
+) -> Judgement:
     if p_adjusted <= LEVEL:
         return Judgement("supported", f"supported: {shown}, {_p(p_adjusted)} for within ±{margin}")
     assert paired.low is not None and paired.high is not None
     if paired.low > within or paired.high < -within:
         return Judgement("contradicted", f"contradicted: {shown}, not within ±{margin}")
-    needed = _seeds_for_margin(paired, p_adjusted, within)
+    needed = _seeds_for_margin(paired, within, level)
     return _open(paired, needed, f"{shown}, {_p(p_adjusted)} for within ±{margin}")
 
 
@@ -119,18 +129,10 @@ def _open(paired: Paired, needed: int | None, numbers: str) -> Judgement:
     )
 
 
-def _seeds_for_difference(paired: Paired, p_adjusted: float) -> int | None:
-    assert paired.sd is not None and paired.p is not None
-    level = LEVEL * min(1.0, paired.p / p_adjusted)
-    return stats.seeds_needed(paired.mean, paired.sd, alpha=level, most=MOST_SEEDS)
-
-
-def _seeds_for_margin(paired: Paired, p_adjusted: float, within: float) -> int | None:
+def _seeds_for_margin(paired: Paired, within: float, level: float) -> int | None:
     """Until the interval, 95 % or what the family asks of it, is wholly inside or wholly outside."""
     assert paired.sd is not None
-    sd, room = paired.sd, abs(abs(paired.mean) - within)
-    raw = stats.equivalence_of(paired.mean, sd, paired.n, within)
-    tail = min(LEVEL / 2, LEVEL * raw / p_adjusted)
+    sd, room, tail = paired.sd, abs(abs(paired.mean) - within), min(LEVEL / 2, level)
 
     def is_clear(n: int) -> bool:
         return float(-special.stdtrit(n - 1, tail)) * sd / math.sqrt(n) < room
