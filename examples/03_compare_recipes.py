@@ -40,10 +40,7 @@ def main() -> None:
     # is the arm's. Stop the script and start it again: what has ended is in the journal and is not made again.
     root = Path(sys.argv[1] if len(sys.argv) > 1 else "runs")
     report = convscope.run_study(digits, executor="processes", root=root)
-    for row in report.arms:
-        print(f"{row.arm.name:<20} {row.summary.mean:.2%}  [{row.summary.low:.2%}, {row.summary.high:.2%}]")
-    for claim in report.comparisons:
-        print(f"{claim.comparison}: {claim.judgement.sentence}")
+    print(report)
     verdicts = [claim.judgement.verdict for claim in report.comparisons]
     # "Not distinguishable" would be an answer too, and is never the same as equal.
     assert verdicts[0] == "supported", verdicts

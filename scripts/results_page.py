@@ -20,7 +20,7 @@ from convscope.cli.show import duration
 from convscope.core import catalog, files
 from convscope.plots.study import figures
 from convscope.studies import measures, stats, tables
-from convscope.studies.conduct import Outcome, recorded
+from convscope.studies.conduct import recorded
 from convscope.studies.design import Study
 from convscope.studies.plan import plan
 from convscope.studies.report import ComparisonRow, Report, level, report, unit
@@ -54,19 +54,17 @@ Accuracies are of validation images that no training step saw; no test split was
 
 
 @cache
-def found() -> tuple[tuple[Study, Outcome, Report], ...]:
+def found() -> tuple[Report, ...]:
     """What the journal tells of every study of the catalog, in its order."""
     studies = [item.load()() for item in catalog.items("studies")]
-    outcomes = [recorded(study, STUDIES, allow_mixed=True) for study in studies]
-    return tuple((study, outcome, report(outcome)) for study, outcome in zip(studies, outcomes, strict=True))
+    return tuple(report(recorded(study, STUDIES, allow_mixed=True)) for study in studies)
 
 
 def page() -> str:
     """The whole page."""
-    known = found()
-    measured = [(study, outcome, told) for study, outcome, told in known if told.is_complete]
-    rows = [row for study, _, told in measured for row in claims(study, told)]
-    verdicts = Counter(row.judgement.verdict for _, _, told in measured for row in told.comparisons)
+    measured = [told for told in found() if told.is_complete]
+    rows = [row for told in measured for row in claims(told)]
+    verdicts = Counter(row.judgement.verdict for told in measured for row in told.comparisons)
     counted = ", ".join(f"{count} {word}" for word, count in sorted(verdicts.items()))
     parts = [
         HEAD.rstrip(),
@@ -89,10 +87,10 @@ def page() -> str:
         "## Not measured",
         "Shipped with their cost on two cores of this machine, if nothing else runs; one command each, to be stopped and "
         "carried on at any time.",
-        *_table(("study", "what", "source", "runs left", "time"), list(missing(known))),
+        *_table(("study", "what", "source", "runs left", "time"), list(missing())),
         "## Where this was measured",
         origin(measured),
-        *(f"Pooled in {study.name}: {' '.join(told.mixed)}" for study, _, told in measured if told.mixed),
+        *(f"Pooled in {told.study.name}: {' '.join(told.outcome.mixed)}" for told in measured if told.outcome.mixed),
         "Other measurements: [foundation](foundation.md), [recipes](recipes.md), [networks](zoo.md), "
         "[VGG-A and batch norm](vgg_norm.md), [gallery](gallery/README.md).",
     ]  # fmt: skip
@@ -103,7 +101,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return ["\n".join(Table(tuple(head), tuple(map(tuple, rows))).markdown())] if rows else ["None yet."]
 
 
-def claims(study: Study, told: Report) -> Iterator[tuple[str, ...]]:
+def claims(told: Report) -> Iterator[tuple[str, ...]]:
     """A line per comparison."""
     for row in told.comparisons:
         said = unit(row.measure)
@@ -114,7 +112,7 @@ def claims(study: Study, told: Report) -> Iterator[tuple[str, ...]]:
             difference(row),
             str(row.paired.n if row.paired else 0),
             MARKS.get(row.judgement.verdict, row.judgement.verdict) + needed(row),
-            link(study),
+            link(told.study),
         )
 
 
@@ -142,10 +140,10 @@ def link(study: Study) -> str:
     return f"[{study.name}](studies/{study.name}/study.md)"
 
 
-def numbers(measured: Sequence[tuple[Study, Outcome, Report]]) -> Iterator[tuple[str, ...]]:
+def numbers(measured: Sequence[Report]) -> Iterator[tuple[str, ...]]:
     """A line per arm for which a number was printed."""
-    for study, _, told in measured:
-        shown = level(study.measure)
+    for told in measured:
+        study, shown = told.study, level(told.study.measure)
         for row in told.arms:
             if not row.arm.published:
                 continue
@@ -168,16 +166,16 @@ def _between(shown: Callable[[float], str], low: float | None, high: float | Non
     return "" if low is None or high is None else f"[{shown(low).removesuffix(' %')}, {shown(high)}]"
 
 
-def effects(measured: Sequence[tuple[Study, Outcome, Report]]) -> Iterator[tuple[str, ...]]:
+def effects(measured: Sequence[Report]) -> Iterator[tuple[str, ...]]:
     """A line per effect of every factorial."""
-    for study, _, told in measured:
+    for told in measured:
         for row in tables.effects(told).rows:
-            yield catalog.find("studies", study.name).source, *row, link(study)
+            yield catalog.find("studies", told.study.name).source, *row, link(told.study)
 
 
-def confused(measured: Sequence[tuple[Study, Outcome, Report]]) -> Iterator[tuple[str, ...]]:
+def confused(measured: Sequence[Report]) -> Iterator[tuple[str, ...]]:
     """A line per arm whose confusions were printed."""
-    for _, _, told in measured:
+    for told in measured:
         for row in told.pairs:
             if row.published:
                 ours = ", ".join(
@@ -186,16 +184,17 @@ def confused(measured: Sequence[tuple[Study, Outcome, Report]]) -> Iterator[tupl
                 yield row.published.source, ", ".join(row.published.pairs), ours, row.arm
 
 
-def missing(known: Sequence[tuple[Study, Outcome, Report]]) -> Iterator[tuple[str, ...]]:
+def missing() -> Iterator[tuple[str, ...]]:
     """A line per study with runs left."""
     planned = (
         {row["study"]: row for row in csv.DictReader(io.StringIO(PLANNED.read_text()))}
         if PLANNED.exists()
         else {}
     )
-    for study, _, told in known:
+    for told in found():
         if told.is_complete:
             continue
+        study = told.study
         left = sum(row.missing for row in told.arms)
         item = catalog.find("studies", study.name)
         # Some of the runs that were timed may have been made since; trials of a budget are runs too.
@@ -210,17 +209,18 @@ def missing(known: Sequence[tuple[Study, Outcome, Report]]) -> Iterator[tuple[st
         yield study.name, item.line, item.source, str(left + trials), timed
 
 
-def origin(measured: Sequence[tuple[Study, Outcome, Report]]) -> str:
+def origin(measured: Sequence[Report]) -> str:
     """Machines, commits and hours behind the page; a run that two studies share is one."""
-    lines = {cell.line.key: cell.line for _, outcome, _ in measured for cell in outcome.cells if cell.line}
+    lines = {cell.line.key: cell.line for told in measured for cell in told.outcome.cells if cell.line}
     return f"{tables.origin(lines.values())} The machine did other work beside, so seconds are upper bounds."
 
 
 def time_what_is_missing() -> None:
     """Plan every study that is not complete, and keep what that says."""
     rows = [("study", "runs", "seconds")]
-    for study, _, told in found():
+    for told in found():
         if not told.is_complete:
+            study = told.study
             left = plan(study, STUDIES, Place(Path("runs")), workers=WORKERS)
             rows.append((study.name, str(left.runs), f"{left.seconds:.0f}"))
             print(f"{study.name}: {left.runs} runs, {duration(left.seconds)}")
@@ -233,18 +233,13 @@ def main(arguments: Sequence[str]) -> int:
     """Write the page."""
     if "--plan" in arguments:
         time_what_is_missing()
-    for study, outcome, told in found():
+    for told in found():
         if told.is_complete:
-            drawn = figures(told, outcome)
-            for name, figure in drawn.items():
-                plots.save(figure, STUDIES / study.name / f"{name}.png")
-            tables.write(
-                told,
-                outcome,
-                STUDIES / study.name,
-                f"convscope study {study.name}",
-                [f"{name}.png" for name in drawn],
-            )
+            name = told.study.name
+            drawn = {f"{figure}.png": made for figure, made in figures(told).items()}
+            for file, made in drawn.items():
+                plots.save(made, STUDIES / name / file)
+            tables.write(told, STUDIES / name, f"convscope study {name}", list(drawn))
     files.write(RESULTS / "README.md", page().encode())
     return 0
 

@@ -33,16 +33,17 @@ def test_the_tables_of_every_measured_study_are_those_of_the_journal(
     script: ModuleType, tmp_path: Path
 ) -> None:
     """And studies without tables are not complete."""
-    for study, outcome, told in script.found():
-        folder = STUDIES / study.name
-        assert told.is_complete == folder.exists(), study.name
+    for told in script.found():
+        name = told.study.name
+        folder = STUDIES / name
+        assert told.is_complete == folder.exists(), name
         if not told.is_complete:
             continue
         drawn = re.findall(r"!\[.+\]\((.+)\)", (folder / "study.md").read_text())
         assert {*drawn} == {path.name for path in folder.glob("*.png")} != set()
-        tables.write(told, outcome, tmp_path, f"convscope study {study.name}", drawn)
-        for name in ("study.md", "table.csv", "runs.csv", "provenance.csv", "study.json"):
-            assert (folder / name).read_bytes() == (tmp_path / name).read_bytes(), f"{study.name}/{name}"
+        tables.write(told, tmp_path, f"convscope study {name}", drawn)
+        for file in ("study.md", "table.csv", "runs.csv", "provenance.csv", "study.json"):
+            assert (folder / file).read_bytes() == (tmp_path / file).read_bytes(), f"{name}/{file}"
 
 
 def test_every_run_is_of_a_commit_of_this_history() -> None:

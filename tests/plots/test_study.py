@@ -61,7 +61,7 @@ def notes_of(axes: Axes) -> dict[float, str]:
 
 def test_intervals_show_seeds_means_and_what_was_published() -> None:
     outcome = compared()
-    (axes,) = drawn.intervals(report(outcome), outcome).axes
+    (axes,) = drawn.intervals(report(outcome)).axes
     first, second = axes.containers
     assert first[0].get_xydata().tolist() == [[pytest.approx(50), 0]]
     assert second[0].get_xydata().tolist() == [[pytest.approx(65), 1]]
@@ -77,7 +77,7 @@ def test_intervals_show_seeds_means_and_what_was_published() -> None:
 
 def test_intervals_have_the_arms_from_the_top_and_say_what_is_missing() -> None:
     outcome = compared()
-    figure = drawn.intervals(report(outcome), outcome)
+    figure = drawn.intervals(report(outcome))
     (axes,) = figure.axes
     assert [label.get_text() for label in axes.get_yticklabels()] == ["constant", "fast", "wild"]
     bottom, top = axes.get_ylim()
@@ -97,7 +97,7 @@ def test_one_seed_has_no_interval_and_a_count_is_no_share() -> None:
     study = study_of([arm("small"), arm("large", lr=0.1)], seeds=1, measure="parameters")
     lines = {name: [line(size, "parameters")] for name, size in (("small", 61706.0), ("large", 70000.0))}
     outcome = outcome_of(study, lines)
-    figure = drawn.intervals(report(outcome), outcome)
+    figure = drawn.intervals(report(outcome))
     (axes,) = figure.axes
     assert axes.containers[0][0].get_xdata().tolist() == [61706]
     assert np.isnan([cap.get_xdata()[0] for cap in axes.containers[0][1]]).all()
@@ -108,7 +108,7 @@ def test_one_seed_has_no_interval_and_a_count_is_no_share() -> None:
 def test_a_baseline_without_a_run_has_no_line() -> None:
     study = study_of([arm("one"), arm("two", lr=0.1)])
     outcome = outcome_of(study, {"one": [], "two": [line()]})
-    (axes,) = drawn.intervals(report(outcome), outcome).axes
+    (axes,) = drawn.intervals(report(outcome)).axes
     assert labelled(axes, "baseline: one") == []
     assert notes_of(axes) == {0: "3 of 3 not run", 1: "2 of 3 not run"}
 
@@ -238,11 +238,11 @@ def test_curves_know_four_names() -> None:
 
 def test_only_the_figures_that_apply() -> None:
     outcome = compared()
-    assert list(drawn.figures(report(outcome), outcome)) == ["intervals"]
+    assert list(drawn.figures(report(outcome))) == ["intervals"]
     outcome = crossed(axis="lr")
-    assert list(drawn.figures(report(outcome), outcome)) == ["intervals", "curves", "bands", "sweep"]
+    assert list(drawn.figures(report(outcome))) == ["intervals", "curves", "bands", "sweep"]
     study = study_of([arm("one"), arm("two", lr=0.1)], seeds=1, measure="final_loss")
     lines = {name: [line(0.5, "final_loss", val_loss=[1.0, 0.5])] for name in ("one", "two")}
-    figures = drawn.figures(report(outcome_of(study, lines)), outcome_of(study, lines))
+    figures = drawn.figures(report(outcome_of(study, lines)))
     assert list(figures) == ["intervals", "curves"]
     assert figures["curves"].axes[0].get_ylabel() == "validation loss"

@@ -16,7 +16,7 @@ REACH = 2.48414
 
 
 def drawn(outcome: Outcome) -> Axes:
-    (axes,) = sweep.draw(report(outcome), outcome).axes
+    (axes,) = sweep.draw(report(outcome)).axes
     return axes
 
 

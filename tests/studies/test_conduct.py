@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import tiny_study
 
-from convscope.core.errors import ConfigError, RunBusy, UsageError
+from convscope.core.errors import ConfigError, DataMissing, RunBusy, UsageError
 from convscope.core.records import OPENINGS
 from convscope.studies import conduct, measures, report
 from convscope.studies.design import arm
@@ -358,6 +358,27 @@ def test_a_changed_module_of_a_users_is_refused_though_nothing_is_left_to_run(
     with pytest.raises(UsageError, match=r"The code of of_a_user differs between runs\."):
         tiny_study.make(tmp_path, executor=replay)
     assert replay.asked == []
+
+
+def test_a_study_that_is_done_says_what_has_changed_since(
+    straight: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is pooled; but who runs it again after an update, or with other images, must not think these are new."""
+    for line in tiny_study.lines(straight).values():
+        Journal(tmp_path).append(changed(line, "data", "before"))
+    replay, now = tiny_study.Replay({}), line.environment["data"]
+    outcome = tiny_study.make(tmp_path, executor=replay)
+    assert outcome.since == (f"The data differ: before then, {now:.10} now.",) and replay.asked == []
+    assert repr(report.report(outcome)).endswith(
+        f"\n\nNothing was run, and since the runs were made: The data differ: before then, {now:.10} now."
+    )
+    assert tiny_study.make(straight, executor=replay).since == ()
+
+    def gone(*given: Any) -> None:
+        raise DataMissing("There are no images any more.")
+
+    monkeypatch.setattr(conduct, "located", gone)
+    assert tiny_study.make(tmp_path, executor=replay).since == ()
 
 
 def test_a_run_continued_elsewhere_is_said_to_be(straight: Path, tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ so the interval is 0.04 +- 0.049683.
 import pytest
 from made import line, outcome, study
 
-from convscope.studies.conduct import Outcome
 from convscope.studies.design import Confused, Published, arm, equal, factorial, greater, less
 from convscope.studies.journal import Line
 from convscope.studies.report import level, report, unit
@@ -50,7 +49,9 @@ def test_holm_counts_comparisons_that_lost_their_runs_too() -> None:
     )  # fmt: skip
     found = report(outcome(design, {"old": OLD, "new": NEW, "newer": NEW, "never": [None] * 3}))
     assert [row.p and round(row.p, 5) for row in found.comparisons] == [0.22254, 0.22254, None]
-    needed = [row.judgement.sentence.partition("(")[2].partition(" would")[0] for row in found.comparisons[:2]]
+    needed = [
+        row.judgement.sentence.partition("(")[2].partition(" would")[0] for row in found.comparisons[:2]
+    ]
     assert needed == ["about 6"] * 2  # for 2 sd at 0.05 / 3; alone it would be 5
     assert found.comparisons[2].judgement.sentence == "no seed that both 'never' and 'old' finished"
     assert found.arms[3].runs == "0 of 3: 3 not run"
@@ -258,10 +259,3 @@ def test_a_report_of_different_sets_does_not_count_images_together() -> None:
     lines = [line(f"new/{seed}", 0.5, images=100) for seed in range(3)]
     found = report(outcome(design, {"old": OLD, "new": lines}))
     assert (found.images, found.counting) == (0, None)
-
-
-def test_an_outcome_tells_what_it_pooled() -> None:
-    design = study(arm("old"), arm("new", lr=0.3))
-    mixed = ("The torch versions differ: 2.9 then, 2.13 now.",)
-    found: Outcome = outcome(design, {"old": OLD, "new": NEW}, mixed=mixed)
-    assert report(found).mixed == mixed

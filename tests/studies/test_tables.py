@@ -57,7 +57,7 @@ def test_the_page(golden: Callable[[str, str], None]) -> None:
 
 
 def test_the_table(golden: Callable[[str, str], None], tmp_path: Path) -> None:
-    tables.write(report(small()), small(), tmp_path, "convscope study tiny")
+    tables.write(report(small()), tmp_path, "convscope study tiny")
     golden("study-table.csv", (tmp_path / "table.csv").read_text())
     golden("study-runs.csv", (tmp_path / "runs.csv").read_text())
     golden("study-provenance.csv", (tmp_path / "provenance.csv").read_text())
@@ -76,7 +76,7 @@ def test_the_page_of_a_factorial(golden: Callable[[str, str], None]) -> None:
 
 def test_json_holds_every_number_to_the_last_digit(tmp_path: Path) -> None:
     found = small()
-    tables.write(report(found), found, tmp_path, "convscope study tiny")
+    tables.write(report(found), tmp_path, "convscope study tiny")
     told = json.loads((tmp_path / "study.json").read_text())
     assert [run["numbers"].get("final_accuracy") for run in told["runs"][:3]] == [0.50, 0.51, 0.52]
     assert told["comparisons"][0]["judgement"]["verdict"] == report(found).comparisons[0].judgement.verdict
@@ -104,7 +104,7 @@ def test_only_provenance_knows_when_where_and_how_long(tmp_path: Path) -> None:
         ),
     )
     for folder, found in ((tmp_path / "a", small()), (tmp_path / "b", again)):
-        tables.write(report(found), found, folder, "convscope study tiny")
+        tables.write(report(found), folder, "convscope study tiny")
     same = {
         path.name: path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
         for path in (tmp_path / "a").iterdir()
@@ -128,7 +128,7 @@ def test_the_origin_adds_up_machines_commits_and_hours() -> None:
     there = {**here, "processor": "B", "threads": 2, "commit": "fedcba0987654321+dirty"}
     lines = [line("x", 0.5, provenance=found) for found in (here, there, here, {})]
     assert tables.origin(lines) == (
-        "2 runs on A, cpu, 1 thread each; 1 runs on B, cpu, 2 threads each; commits 1234567890, fedcba0987; "
+        "2 runs on A, cpu, 1 thread each; 1 run on B, cpu, 2 threads each; commits 1234567890, fedcba0987; "
         "1.00 hours of training in all. Validation split."
     )
     assert tables.origin([]) == ""

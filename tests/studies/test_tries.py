@@ -106,7 +106,7 @@ def test_nothing_is_compared_before_every_try_has_ended(tmp_path: Path) -> None:
 
 
 def test_a_study_that_is_done_asks_for_nothing_whatever_has_changed_since(tmp_path: Path) -> None:
-    """Its runs agree with each other; that the code has changed meanwhile concerns nobody."""
+    """Its runs agree with each other; that the code has changed meanwhile is said, and no more."""
     made(tmp_path, Maker(REACHED))
     idle = Maker({})
     assert made(tmp_path, idle).values("a", "final_accuracy")[0] == 0.7

@@ -128,7 +128,7 @@ def tables(folder: Path) -> dict[str, bytes]:
     from convscope.studies import report, tables
 
     outcome = recorded(study(), folder)
-    tables.write(report.report(outcome), outcome, folder / "tables", "convscope study tiny")
+    tables.write(report.report(outcome), folder / "tables", "convscope study tiny")
     return {name: (folder / "tables" / name).read_bytes() for name in ("runs.csv", "table.csv", "study.json")}
 
 

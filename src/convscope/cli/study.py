@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from convscope.studies.executors import Executor
     from convscope.studies.journal import Line
     from convscope.studies.plan import Plan
-    from convscope.studies.report import Report
     from convscope.studies.task import Task
     from convscope.train.prepare import Place
 
@@ -188,7 +187,7 @@ def _planned(study: "Study", flags: Flags) -> str:
 def plan_text(study: "Study", found: "Plan") -> str:
     """What a study takes and can show, in words."""
     from convscope.studies.report import unit
-    from convscope.studies.tables import Table
+    from convscope.studies.tables import Table, headline
 
     from .show import duration
 
@@ -203,7 +202,7 @@ def plan_text(study: "Study", found: "Plan") -> str:
     )
     said = unit(study.measure)
     lines = [
-        _head(study),
+        headline(study),
         f"Question: {study.question}",
         f"Expected: {study.expectation}",
         "",
@@ -294,33 +293,13 @@ def told(outcome: "Outcome", folder: Path, format: Format = "png") -> int:
         from convscope import plots
         from convscope.plots.study import figures
 
-        drawn = {f"{name}.{format}": figure for name, figure in figures(found, outcome).items()}
+        drawn = {f"{name}.{format}": figure for name, figure in figures(found).items()}
         for name, figure in drawn.items():
             plots.save(figure, folder / name)
-    tables.write(found, outcome, folder, command_line(), list(drawn))
+    tables.write(found, folder, command_line(), list(drawn))
     listed = ", ".join(["table.csv, runs.csv, provenance.csv, study.json, study.md", *drawn])
-    print(f"{report_text(found, outcome)}\n\nin {folder}: {listed}")  # last: who reads it may be gone
+    print(f"{found}\n\nin {folder}: {listed}")  # last: who reads it may be gone
     return sum(row.failed for row in found.arms)
-
-
-def report_text(found: "Report", outcome: "Outcome") -> str:
-    """What a study found, for a terminal."""
-    from convscope.studies import tables
-
-    study = found.study
-    parts = [
-        [_head(study), f"Question: {study.question}", f"Expected: {study.expectation}"],
-        tables.arms(found).text(),
-        [f"{row.comparison}{tables.of(row, found)}: {tables.judged(row)}" for row in found.comparisons],
-        tables.effects(found).text() if found.effects else [],
-        tables.pairs(found).text() if found.pairs else [],
-        [*tables.notes(found), tables.origin(cell.line for cell in outcome.cells if cell.line)],
-    ]
-    return "\n\n".join("\n".join(part) for part in parts if part)
-
-
-def _head(study: "Study") -> str:
-    return study.name if study.title == study.name else f"{study.name}: {study.title}"
 
 
 class Display:

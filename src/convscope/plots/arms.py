@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections import Counter
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -17,6 +16,7 @@ from convscope.studies import measures
 from convscope.studies.conduct import Outcome
 from convscope.studies.design import Arm
 from convscope.studies.stats import Summary
+from convscope.studies.tables import headline
 
 from . import style
 
@@ -32,15 +32,7 @@ def cell(arm: Arm, *without: str) -> str:
 
 def lost(outcome: Outcome, arm: Arm) -> str:
     """`2 of 5 diverged, 1 not run`; empty if every run finished with a number."""
-    lines = outcome.lines(arm.name)
-    counted = Counter(line.status for line in lines)
-    counts = {
-        "diverged": counted["diverged"],
-        "failed": counted["failed"],
-        "without a number": counted["finished"] - len(outcome.values(arm.name, outcome.study.measure)),
-        "not run": outcome.study.seeds - len(lines),
-    }
-    said = [f"{count} {what}" for what, count in counts.items() if count]
+    said = [f"{count} {what}" for what, count in outcome.lost(arm.name).items() if count]
     if said:
         number, _, what = said[0].partition(" ")
         said[0] = f"{number} of {outcome.study.seeds} {what}"
@@ -95,8 +87,7 @@ def title(made: Figure, outcome: Outcome, *lines: str) -> None:
     """Which study, how many seeds, and whether runs were pooled that differ."""
     study = outcome.study
     mixed = ", pooled over different conditions" if outcome.mixed else ""
-    named = study.name if study.title == study.name else f"{study.name}: {study.title}"
-    first = f"{named}, {study.seeds} seed{'s' * (study.seeds != 1)}{mixed}"
+    first = f"{headline(study)}, {study.seeds} seed{'s' * (study.seeds != 1)}{mixed}"
     # At 9 points about 14 letters to the inch; a longer title would be cut at both ends.
     width = int(14 * made.get_figwidth())
     wrapped = [textwrap.fill(line, width) for text in (first, *lines) for line in text.splitlines()]

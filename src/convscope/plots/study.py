@@ -1,8 +1,8 @@
 """What does a study look like?
 
 Its arms with their intervals beside what was published, their curves over the
-epochs, and, where one change is swept, the measure along it.  In: a `Report`
-and the `Outcome` it was made of.  What diverged, failed or is missing is
+epochs, and, where one change is swept, the measure along it.  In: a `Report`,
+or the `Outcome` it was made of.  What diverged, failed or is missing is
 written where it would have been drawn.  Shares are in percent.
 """
 
@@ -29,17 +29,17 @@ from convscope.studies.task import CURVES
 from . import arms, style, sweep
 
 
-def figures(report: Report, outcome: Outcome) -> dict[str, Figure]:
+def figures(report: Report) -> dict[str, Figure]:
     """All figures that this study has: `intervals`; `curves`, `bands`, `sweep` where there is something to draw."""
-    study = outcome.study
-    drawn = {"intervals": intervals(report, outcome)}
+    study, outcome = report.study, report.outcome
+    drawn = {"intervals": intervals(report)}
     shown = "val_loss" if study.measure.endswith("loss") else "val_accuracy"
     if _has_lines(outcome, shown):
         drawn["curves"] = curves(outcome, shown)
     if len(study.factors) == 2 and _has_lines(outcome, "train_loss"):
         drawn["bands"] = bands(outcome)
     if study.axis:
-        drawn["sweep"] = sweep.draw(report, outcome)
+        drawn["sweep"] = sweep.draw(report)
     return drawn
 
 
@@ -49,7 +49,7 @@ def _has_lines(outcome: Outcome, measure: str) -> bool:
     return any(curve is not None and len(curve[0]) > 1 for curve in found)
 
 
-def intervals(report: Report, outcome: Outcome) -> Figure:
+def intervals(report: Report) -> Figure:
     """A row for each arm, in order: its seeds, their mean with its 95 % t interval, and the published number.
 
     Right of a row stands where its number was published, and how many of its runs did not finish.
@@ -58,7 +58,7 @@ def intervals(report: Report, outcome: Outcome) -> Figure:
     made = style.figure(7.2, 1.4 + 0.4 * len(report.arms))
     axes = style.plain(made.subplots())
     for place, row in enumerate(report.arms):
-        _row(axes, place, row, outcome)
+        _row(axes, place, row, report.outcome)
     base = next(row.summary for row in report.arms if row.arm.name == study.baseline)
     if base:
         label = f"baseline: {study.baseline}"
@@ -68,7 +68,7 @@ def intervals(report: Report, outcome: Outcome) -> Figure:
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.set_xlabel(arms.named(study.measure), fontsize=8)
     arms.legend(made, axes)
-    arms.title(made, outcome)
+    arms.title(made, report.outcome)
     return made
 
 

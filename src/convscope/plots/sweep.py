@@ -24,14 +24,14 @@ _NAMES = {"lr": "learning rate"}
 _LOST = "diverged or failed, of all runs"
 
 
-def draw(report: Report, outcome: Outcome) -> Figure:
+def draw(report: Report) -> Figure:
     """The measure along the study's axis: seeds, mean and 95 % t interval, and the published numbers.
 
     An axis that is a change of the arms, such as `lr`, is logarithmic, with 0 behind a break at the left; one that is
     a factor is linear. In a factorial each combination of the other factors' levels is a line. Where runs diverged
     or failed, a cross above says how many.
     """
-    study = outcome.study
+    study = report.study
     axis = Axis(**vars(swept(study)))
     made = style.figure(6.4, 4.4)
     axes = style.plain(made.subplots())
@@ -40,12 +40,12 @@ def draw(report: Report, outcome: Outcome) -> Figure:
         label = arms.cell(row.arm, axis.factor) if study.factors else ""
         lines.setdefault(label, []).append(row)
     for number, (label, rows) in enumerate(lines.items()):
-        _line(axes, outcome, rows, axis, label or "measured", number, len(lines))
+        _line(axes, report.outcome, rows, axis, label or "measured", number, len(lines))
     axis.ruled(axes)
     axes.set_xlabel(_NAMES.get(study.axis, study.axis.rpartition(".")[2].replace("_", " ")), fontsize=8)
     arms.measured(axes, study.measure)
     arms.legend(made, axes)
-    arms.title(made, outcome, f"{arms.INTERVAL}; beside it each seed")
+    arms.title(made, report.outcome, f"{arms.INTERVAL}; beside it each seed")
     return made
 
 

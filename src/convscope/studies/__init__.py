@@ -126,5 +126,5 @@ def run_study(
         watch=watch or unwatched,
     )
     found = report(outcome)
-    tables.write(found, outcome, folder / asked.name, place.command)
+    tables.write(found, folder / asked.name, place.command)
     return found

@@ -10,8 +10,9 @@ continues from its checkpoint.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
@@ -22,7 +23,7 @@ from convscope.compute.device import pick
 from convscope.compute.environment import comparable
 from convscope.core import files
 from convscope.core.config import RunConfig
-from convscope.core.errors import ConvscopeError, UsageError
+from convscope.core.errors import ConvscopeError, DataError, UsageError
 from convscope.train.prepare import Place
 from convscope.train.run import catalogued, located
 
@@ -67,6 +68,8 @@ class Outcome:
     trials: tuple[Trial, ...] = ()
     mixed: tuple[str, ...] = ()
     """In what the pooled runs differ, if that was allowed."""
+    since: tuple[str, ...] = ()
+    """What has changed since the runs were made, where none was left to be made."""
 
     def lines(self, arm: str) -> list[Line]:
         """The lines of an arm, by seed."""
@@ -78,6 +81,17 @@ class Outcome:
             cell.seed: cell.line.numbers.get(measure) for cell in self.cells if cell.arm == arm and cell.line
         }
         return {seed: value for seed, value in found.items() if value is not None}
+
+    def lost(self, arm: str) -> dict[str, int]:
+        """Why an arm's runs are not in its mean -> how many: `diverged`, `failed`, `without a number`, `not run`."""
+        lines = self.lines(arm)
+        counted = Counter(line.status for line in lines)
+        return {
+            "diverged": counted["diverged"],
+            "failed": counted["failed"],
+            "without a number": counted["finished"] - len(self.values(arm, self.study.measure)),
+            "not run": self.study.seeds - len(lines),
+        }
 
 
 def unwatched(task: Task, news: float | Line) -> None:
@@ -115,7 +129,7 @@ def conduct(
     with files.held(folder):
         journal = Journal(folder)
         maker = _Maker(study, journal, replace(place, allow_different=allow_mixed), threads, executor, watch)
-        maker.check_all(allow_mixed)
+        since = maker.check_all(allow_mixed)
         maker.make(maker.trials())
         study, trials = chosen(study, journal, threads)
         if undecided := undecided_of(trials):
@@ -124,7 +138,7 @@ def conduct(
                 f"{journal.path} says. The same command tries them again; nothing is compared before."
             )
         maker.make(maker.tasks(study))
-    return collect(study, journal, trials, threads, allow_mixed)
+    return replace(collect(study, journal, trials, threads, allow_mixed), since=tuple(since))
 
 
 def recorded(study: Study, folder: Path, *, threads: int = 1, allow_mixed: bool = False) -> Outcome:
@@ -162,18 +176,34 @@ class _Maker:
             for seed in trial_seeds(self.study)
         ]
 
-    def check_all(self, allow_mixed: bool) -> None:
-        """Look at every arm's names and options before the first run, and at what the journal holds."""
+    def check_all(self, allow_mixed: bool) -> list[str]:
+        """Look at every arm's names and options before the first run, and at what the journal holds.
+
+        Returns:
+            What has changed since the runs were made, if all have been: then nothing is pooled with them.
+
+        Raises:
+            UsageError: what would be run now must not be pooled with what is there.
+        """
         for arm in self.study.arms:
             for variant in variants(arm) or [arm]:
                 catalogued(self.study.config(variant, 0, self.threads))
         decided, _ = chosen(self.study, self.journal, self.threads)
         tasks = [*self.trials(), *self.tasks(decided)]
         known = [(task, line) for task in tasks if (line := self.found(task))]
-        if known and not allow_mixed:
+        is_complete = len(known) == len(tasks)
+        if not known or (allow_mixed and not is_complete):
+            return []
+        if not allow_mixed:
             self.refuse_changed_modules(known)
-            if len(known) < len(tasks):
-                self.refuse_mixed(known)
+        changed: list[str] = []
+        with (
+            suppress(DataError) if is_complete else nullcontext()
+        ):  # the journal is enough to show what is there
+            changed = self.changed(known)
+        if changed and not is_complete:
+            raise UsageError(refusal(self.study, self.journal, changed))
+        return changed
 
     def refuse_changed_modules(self, known: Sequence[tuple[Task, Line]]) -> None:
         """Also where nothing is left to run: numbers of a user's network as it was must not pass for those of the new.
@@ -188,8 +218,8 @@ class _Maker:
             if mixed := differences([(task.config, line), (task.config, now)]):
                 raise UsageError(refusal(self.study, self.journal, mixed))
 
-    def refuse_mixed(self, known: Sequence[tuple[Task, Line]]) -> None:
-        """Raises: UsageError: what would be run now must not be pooled with what is there."""
+    def changed(self, known: Sequence[tuple[Task, Line]]) -> list[str]:
+        """In what a run made now would differ from one that is there."""
         here = environment.surroundings(self.threads, pick("auto"))
         hashes: dict[str, str] = {}
         for task, line in known:
@@ -199,7 +229,8 @@ class _Maker:
             now = {**line.environment, **here, "data": hashes[data], "beside": code_beside(task)}
             to_come = replace(line, environment=now)
             if line.environment and (mixed := differences([(task.config, line), (task.config, to_come)])):
-                raise UsageError(refusal(self.study, self.journal, mixed))
+                return mixed
+        return []
 
     def found(self, task: Task) -> Line | None:
         """The task's line, unless the run is to be made."""

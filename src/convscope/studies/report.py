@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from . import measures, stats, verdict
-from .conduct import Outcome, Trial
+from .conduct import Outcome
 from .design import Arm, Comparison, Confused, Study
 from .journal import Line
 from .stats import Effect, Paired, Summary
@@ -92,26 +92,35 @@ class PairRow:
     published: Confused | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Report:
-    """Everything a study found."""
+    """Everything a study found; printed, it is what the terminal shows."""
 
-    study: Study
+    outcome: Outcome
+    """The runs it was made of."""
     arms: tuple[ArmRow, ...]
     comparisons: tuple[ComparisonRow, ...]
     effects: tuple[EffectRow, ...]
     pairs: tuple[PairRow, ...]
-    trials: tuple[Trial, ...]
-    mixed: tuple[str, ...]
     images: int
     """Validation images of a run; 0 if they differ between arms."""
     counting: float | None
     """Standard deviation of an accuracy from counting so many images alone, at the baseline's; None if unknown."""
 
     @property
+    def study(self) -> Study:
+        """What was asked."""
+        return self.outcome.study
+
+    @property
     def is_complete(self) -> bool:
         """Whether every run has been made."""
         return not any(row.missing for row in self.arms)
+
+    def __repr__(self) -> str:
+        from .tables import text  # which asks what this module defines
+
+        return text(self)
 
 
 def report(outcome: Outcome) -> Report:
@@ -124,42 +133,34 @@ def report(outcome: Outcome) -> Report:
     if count and baseline and study.measure in ("final_accuracy", "best_accuracy"):
         counting = stats.counting_error(fmean(baseline.values()), count)
     return Report(
-        study=study,
+        outcome=outcome,
         arms=tuple(_arm_row(outcome, arm) for arm in study.arms),
         comparisons=tuple(_compared(outcome)),
         effects=tuple(_effects(outcome)),
         pairs=tuple(row for arm in study.arms if (row := _pairs(outcome, arm))),
-        trials=outcome.trials,
-        mixed=outcome.mixed,
         images=count,
         counting=counting,
     )
 
 
 def _arm_row(outcome: Outcome, arm: Arm) -> ArmRow:
-    lines = outcome.lines(arm.name)
+    lines, lost = outcome.lines(arm.name), outcome.lost(arm.name)
     found = {
         measure: stats.summary(list(values.values()))
         for measure in outcome.study.measures
         if (values := outcome.values(arm.name, measure))
     }
-    finished = _ended(lines, "finished")
-    own = found.get(outcome.study.measure)
     seconds = [line.provenance["seconds"] for line in lines if line.provenance.get("seconds")]
     return ArmRow(
         arm=arm,
-        summary=own,
+        summary=found.get(outcome.study.measure),
         also={measure: found[measure] for measure in outcome.study.measures[1:] if measure in found},
-        diverged=_ended(lines, "diverged"),
-        failed=_ended(lines, "failed"),
-        numberless=finished - (own.n if own else 0),
-        missing=outcome.study.seeds - len(lines),
+        diverged=lost["diverged"],
+        failed=lost["failed"],
+        numberless=lost["without a number"],
+        missing=lost["not run"],
         seconds=fmean(seconds) if seconds else None,
     )
-
-
-def _ended(lines: Sequence[Line], status: str) -> int:
-    return sum(line.status == status for line in lines)
 
 
 def _compared(outcome: Outcome) -> list[ComparisonRow]:
@@ -200,7 +201,7 @@ def _row(
 
 def _diverged(outcome: Outcome, comparison: Comparison) -> dict[str, int]:
     """How many runs of each of the two arms diverged."""
-    return {name: _ended(outcome.lines(name), "diverged") for name in (comparison.arm, comparison.than)}
+    return {name: outcome.lost(name)["diverged"] for name in (comparison.arm, comparison.than)}
 
 
 def _differences(outcome: Outcome, comparison: Comparison) -> list[float]:
@@ -247,7 +248,7 @@ def _effects(outcome: Outcome) -> list[EffectRow]:
     lost = [1.0] * (stats.effects_asked(factors) - len(raw))
     adjusted = dict(zip(raw, stats.holm([*raw.values(), *lost]), strict=False))
     # Seeds of which a run diverged have no effect; those that are left are no fair sample of them.
-    if any(_ended(outcome.lines(arm.name), "diverged") for arm in outcome.study.arms):
+    if any(outcome.lost(arm.name)["diverged"] for arm in outcome.study.arms):
         adjusted = {}
     return [EffectRow(effect, adjusted.get(place)) for place, effect in enumerate(found)]
 

@@ -223,8 +223,8 @@ def notes(report: Report) -> list[str]:
         found.append(
             "The best epoch is chosen on the images it is scored on, as the source does, so it is a little high."
         )
-    found += [_chosen(report, trial) for trial in report.trials if trial.chosen]
-    found += [f"Pooled although runs differ (--allow-mixed): {sentence}" for sentence in report.mixed]
+    found += [_chosen(report.outcome, trial) for trial in report.outcome.trials if trial.chosen]
+    found += [f"Pooled although runs differ (--allow-mixed): {said}" for said in report.outcome.mixed]
     if report.study.factors and any(row.diverged for row in report.arms):
         found.append(
             "Effects are of the seeds of which no run diverged, and have no p: what is left is no fair sample."
@@ -244,17 +244,17 @@ def origin(lines: Iterable[Line]) -> str:
     commits = sorted({str(found["commit"])[:10] for found in known} - {""})
     hours = sum(found["seconds"] or 0 for found in known) / 3600
     machines = "; ".join(
-        f"{count} runs on {processor}, {device}, {threads} thread{'s' * (threads != 1)} each"
+        f"{count} run{'s' * (count != 1)} on {processor}, {device}, {threads} thread{'s' * (threads != 1)} each"
         for (processor, device, threads), count in sorted(where.items(), key=str)
     )
     said = f"commit{'s' * (len(commits) > 1)} {', '.join(commits)}; " if commits else ""
     return f"{machines}; {said}{hours:.2f} hours of training in all. Validation split." if known else ""
 
 
-def _chosen(report: Report, trial: Trial) -> str:
+def _chosen(outcome: Outcome, trial: Trial) -> str:
     """How an arm came to its value."""
     value = ", ".join(f"{key} {value}" for key, value in trial.changes.items())
-    tries = [other for other in report.trials if other.arm == trial.arm]
+    tries = [other for other in outcome.trials if other.arm == trial.arm]
     lost = sum(other.mean is None for other in tries)
     if lost == len(tries):
         return f"{trial.arm}: every one of {lost} tries diverged; {value} is the first."
@@ -262,8 +262,32 @@ def _chosen(report: Report, trial: Trial) -> str:
     return f"{trial.arm}: {value} was the best of {len(tries)} tries on validation{but}, with seeds of their own."
 
 
-def markdown(report: Report, command: str, figures: Sequence[str] = (), made: str = "") -> str:
-    """A page for people; `made` is its `origin`."""
+def text(report: Report) -> str:
+    """What a study found, for a terminal."""
+    study, since = report.study, report.outcome.since
+    parts = [
+        [headline(study), f"Question: {study.question}", f"Expected: {study.expectation}"],
+        arms(report).text(),
+        [f"{row.comparison}{of(row, report)}: {judged(row)}" for row in report.comparisons],
+        effects(report).text() if report.effects else [],
+        pairs(report).text() if report.pairs else [],
+        [*notes(report), origin(_lines(report))],
+        [f"Nothing was run, and since the runs were made: {' '.join(since)}"] if since else [],
+    ]
+    return "\n\n".join("\n".join(part) for part in parts if part)
+
+
+def headline(study: Study) -> str:
+    """Its name, and its title where that says more."""
+    return study.name if study.title == study.name else f"{study.name}: {study.title}"
+
+
+def _lines(report: Report) -> list[Line]:
+    return [cell.line for cell in report.outcome.cells if cell.line]
+
+
+def markdown(report: Report, command: str, figures: Sequence[str] = ()) -> str:
+    """A page for people."""
     study = report.study
     explained = measures.EXPLAINED.get(study.measure, measures.label(study.measure))
     parts = [
@@ -276,7 +300,7 @@ def markdown(report: Report, command: str, figures: Sequence[str] = (), made: st
         *_section("Comparisons", comparisons(report)),
         *_section("Effects", effects(report)),
         *_section("Confusions", pairs(report)),
-        "\n".join(f"- {note}" for note in [*notes(report), made] if note),
+        "\n".join(f"- {note}" for note in [*notes(report), origin(_lines(report))] if note),
         *(f"![{Path(name).stem}]({name})" for name in figures),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -303,17 +327,16 @@ def _section(title: str, table: Table) -> list[str]:
     return [*([f"## {title}"] if title else []), "\n".join(table.markdown())]
 
 
-def write(report: Report, outcome: Outcome, folder: Path, command: str, figures: Sequence[str] = ()) -> None:
+def write(report: Report, folder: Path, command: str, figures: Sequence[str] = ()) -> None:
     """Write all files of a study into its folder."""
     files.write(folder / "table.csv", _csv(_table_rows(report)))
-    files.write(folder / "runs.csv", _csv(_run_rows(outcome)))
-    files.write(folder / "provenance.csv", _csv(_provenance_rows(outcome)))
+    files.write(folder / "runs.csv", _csv(_run_rows(report.outcome)))
+    files.write(folder / "provenance.csv", _csv(_provenance_rows(report.outcome)))
     files.write(
         folder / "study.json",
-        (json.dumps(as_json(report, outcome), indent=1, allow_nan=False) + "\n").encode(),
+        (json.dumps(as_json(report), indent=1, allow_nan=False) + "\n").encode(),
     )
-    made = origin(cell.line for cell in outcome.cells if cell.line)
-    files.write(folder / "study.md", markdown(report, command, figures, made).encode())
+    files.write(folder / "study.md", markdown(report, command, figures).encode())
 
 
 def _table_rows(report: Report) -> Iterable[Sequence[Any]]:
@@ -364,17 +387,19 @@ def _csv(rows: Iterable[Sequence[Any]]) -> bytes:
     return text.getvalue().encode()
 
 
-def as_json(report: Report, outcome: Outcome) -> dict[str, Any]:
+def as_json(report: Report) -> dict[str, Any]:
     """Everything as plain values, without what differs when runs are repeated."""
     plain: dict[str, Any] = dataclasses.asdict(report)
+    outcome = plain.pop("outcome")
     for row in plain["arms"]:
         del row["seconds"]
-    plain["runs"] = [
+    runs = [
         {"arm": cell.arm, "seed": cell.seed, **_without_origin(cell.line)}
-        for cell in outcome.cells
+        for cell in report.outcome.cells
         if cell.line
     ]
-    return plain
+    told = {key: outcome[key] for key in ("study", "trials", "mixed")}
+    return {"study": told.pop("study"), **plain, **told, "runs": runs}
 
 
 def _without_origin(line: Any) -> dict[str, Any]:
