@@ -5,12 +5,14 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from convscope.cli.main import VERBS
 from convscope.core import catalog
+from convscope.studies import Arm, Comparison, Confused, Published, Study, file
 
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src/convscope"
@@ -44,6 +46,14 @@ def test_names_that_are_not_there_would_be_found(tmp_path: Path) -> None:
     document.write_text("`tests/none.py` `core/files.py` `tests/test_docs.py::test_none` `docs/data.md`")
     missing = [name for name in named(document) if not exists(name)]
     assert missing == ["tests/none.py", "tests/test_docs.py::test_none"]
+
+
+def test_every_key_of_a_study_file_is_explained() -> None:
+    table = (ROOT / "docs/studies.md").read_text().partition("| key | what |")[2].partition("\n\n")[0]
+    study = {field.name for field in fields(Study)} - file.OWN
+    kinds = {field.name for kind in (Arm, Comparison, Published, Confused) for field in fields(kind)}
+    known = study | {"model", "data"} | kinds - {"changes", "levels", "value"}
+    assert known - set(re.findall(r"\w+", " ".join(re.findall(r"`([^`]+)`", table)))) == set()
 
 
 # Commands ---------------------------------------------------------------------------------------------------
@@ -200,7 +210,7 @@ def test_the_lines_of_the_readme_run(tmp_path: Path) -> None:
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     said = (
         r"\d+ of 360 interval \(.*\)\n\('\d', .*\) \[.*\]\nlenet5 on digits: .*\.\n",
-        r"supported: \+.* points \[.*\], p = .*\n",
+        r"norm: Batch norm on digits\n[\s\S]*\nbatch norm > without: supported: \+.* points \[.*\], p = .*\n\n[\s\S]*",
     )
     for code, expected in zip(blocks, said, strict=True):
         done = subprocess.run(

@@ -128,7 +128,7 @@ def test_the_origin_adds_up_machines_commits_and_hours() -> None:
     there = {**here, "processor": "B", "threads": 2, "commit": "fedcba0987654321+dirty"}
     lines = [line("x", 0.5, provenance=found) for found in (here, there, here, {})]
     assert tables.origin(lines) == (
-        "2 runs on A, cpu, 1 thread each; 1 run on B, cpu, 2 threads each; commits 1234567890, fedcba0987; "
+        "2 runs on A, cpu, 1 thread each; 1 run on B, cpu, 2 threads each; commits 1234567890, fedcba0987+dirty; "
         "1.00 hours of training in all. Validation split."
     )
     assert tables.origin([]) == ""

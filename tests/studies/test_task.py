@@ -138,11 +138,24 @@ def flat(*, classes: int, channels: int, size: int) -> nn.Module:
 """
 
 
+REGISTERED = """
+
+from convscope.core.catalog import Item, register
+
+register(Item("models", "flat", "of_a_user:flat", "one linear layer"))
+"""
+
+
+@pytest.mark.parametrize(
+    "source", [MINE, MINE + REGISTERED], ids=["registered elsewhere", "registers itself"]
+)
 def test_a_users_model_is_known_to_a_process_that_never_imported_it(
-    plain: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    source: str, plain: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A worker of `processes` or Ray: the driver's `--import` or `register` happened elsewhere."""
-    (tmp_path / "of_a_user.py").write_text(MINE)
+    (tmp_path / "of_a_user.py").write_text(source)
+    monkeypatch.delitem(sys.modules, "of_a_user", raising=False)
+    tasks._source_hash.cache_clear()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setitem(catalog._CATALOG, "models", dict(catalog._CATALOG["models"]))
@@ -153,7 +166,7 @@ def test_a_users_model_is_known_to_a_process_that_never_imported_it(
     with tiny_study.tiny.cheap():
         line = perform(replace(plain, config=config, own=(item,)), unwatched)
     assert (line.status, line.message) == ("finished", "")
-    assert line.environment["beside"] == {"of_a_user": hashlib.sha256(MINE.encode()).hexdigest()}
+    assert line.environment["beside"] == {"of_a_user": hashlib.sha256(source.encode()).hexdigest()}
     # A run's identity knows the network's name alone: after a change its directory must not answer for the new one.
     monkeypatch.setattr(tasks, "_source_hash", lambda module: "changed")
     directories = set(plain.place.root.glob("*flat*/seed-0"))

@@ -241,7 +241,8 @@ def origin(lines: Iterable[Line]) -> str:
     """Where runs were made, from which commits, and what they cost: what stands beside every printed number."""
     known = [line.provenance for line in lines if line.provenance]
     where = Counter((found["processor"], found["device"], found["threads"]) for found in known)
-    commits = sorted({str(found["commit"])[:10] for found in known} - {""})
+    # Ten digits, and `+dirty` where files had been changed since.
+    commits = sorted({re.sub(r"^(\w{10})\w+", r"\1", str(found["commit"])) for found in known} - {""})
     hours = sum(found["seconds"] or 0 for found in known) / 3600
     machines = "; ".join(
         f"{count} run{'s' * (count != 1)} on {processor}, {device}, {threads} thread{'s' * (threads != 1)} each"
