@@ -142,7 +142,7 @@ TOP_KEYS = (
 MADE_WRONG = [
     ('seeds = 3', 'seed = 3', 9, f"'seed' is no key of a study. Did you mean 'seeds' or 'sd'? Known: {TOP_KEYS}."),
     ('seeds = 3', 'epochs = 3', 9, "'epochs' is a field of the recipe: write it under [recipe]."),
-    ('seeds = 3', 'seeds = 0', 9, "study norm: seeds cannot be 0; at least 1 is needed, and 3 for a verdict."),
+    ('seeds = 3', 'seeds = 0', 9, "study norm: seeds cannot be 0: it is 1 to 10,000; a verdict needs 3."),
     ('seeds = 3', 'seeds = "many"', 9,
      f"seeds of a study cannot be 'many': {ANY} integer, unable to parse string as an integer."),
     ('seeds = 3', 'seeds = 3 3', 9, "this is not TOML: Expected newline or end of document after a statement."),

@@ -61,10 +61,23 @@ WRONG: list[tuple[str, dict[str, Any], tuple[str | int, ...], str]] = [
     ("long name", {"name": "x" * 201}, ("name",),
      "'xxxxxxxxxxxxxxxxxxxx'... cannot name a study: it also names a folder, and has more than 200 bytes."),
     ("no count", {"seeds": True}, ("seeds",),
-     "study s: seeds cannot be True; at least 1 is needed, and 3 for a verdict."),
-    ("seeds", {"seeds": 0}, ("seeds",), "study s: seeds cannot be 0; at least 1 is needed, and 3 for a verdict."),
-    ("half seeds", {"seeds": 2.5}, ("seeds",), "study s: seeds cannot be 2.5; at least 1 is needed, and 3 for a verdict."),
-    ("trial seeds", {"trial_seeds": 0}, ("trial_seeds",), "study s: trial_seeds cannot be 0: at least 1."),
+     "study s: seeds cannot be True: Input should be a valid integer."),
+    ("seeds", {"seeds": 0}, ("seeds",), "study s: seeds cannot be 0: it is 1 to 10,000; a verdict needs 3."),
+    ("too many seeds", {"seeds": 100_000}, ("seeds",),
+     "study s: seeds cannot be 100,000: it is 1 to 10,000; a verdict needs 3."),
+    ("half seeds", {"seeds": 2.5}, ("seeds",), "study s: seeds cannot be 2.5: Input should be a valid integer."),
+    ("trial seeds", {"trial_seeds": 0}, ("trial_seeds",), "study s: trial_seeds cannot be 0: it is 1 to 10,000."),
+    ("number as a name", {"parts": [A, arm(2, lr=0.2)]}, ("arm", 1, "name"),  # type: ignore[arg-type]
+     "study s, arm 2: name cannot be 2: Input should be a valid string."),
+    ("number as a published one", {"parts": [A, arm("b", lr=0.2, published=0.5)]},  # type: ignore[arg-type]
+     ("arm", 1, "published"),
+     "study s, arm 'b': published cannot be 0.5: Input should be an instance of Published."),
+    ("published text", {"parts": [A, arm("b", lr=0.2, **printed("0.5"))]},  # type: ignore[arg-type]
+     ("arm", 1, "published", "value"),
+     "study s, arm 'b', published: value cannot be '0.5': Input should be a valid number."),
+    ("difference in text", {"parts": [A, B, greater("b", "a", "S1.1", by="0.5")]},  # type: ignore[arg-type]
+     ("claim", 0, "by"), "study s, b > a: by cannot be '0.5': Input should be a valid number."),
+    ("sd in text", {"sd": "0.1"}, ("sd",), "study s: sd cannot be '0.1': Input should be a valid number."),
     ("sd", {"sd": 0.0}, ("sd",), "study s: sd cannot be 0: a standard deviation is above 0."),
     ("nan sd", {"sd": float("nan")}, ("sd",), "study s: sd cannot be nan: a standard deviation is above 0."),
     ("no arm", {"parts": []}, (), "study s has 0 arms; a comparison needs at least two."),
@@ -283,6 +296,16 @@ def test_parts_that_are_refused_before_there_is_a_study() -> None:
         "arm 'a' tries lr and l1; one key can be tried, such as the rate."
     )
     assert sentence(lambda: arm("a", tries={"lr": []})) == "arm 'a' tries lr, but no value of it is given."
+    no_list: Any = {"lr": 0.1}, {"optimizer": "adam"}, [0.1]
+    assert [sentence(lambda given=given: arm("a", tries=given)) for given in no_list] == [  # type: ignore[misc]
+        "arm 'a' tries lr, but 0.1 is no list of values.",
+        "arm 'a' tries optimizer, but 'adam' is no list of values.",
+        "arm 'a': tries cannot be [0.1]: a mapping by key, such as {'lr': [0.01, 0.1]}.",
+    ]
+    nothing: Any = 0.1
+    assert sentence(lambda: arm("a", nothing)) == (
+        "arm 'a': changes cannot be 0.1: a mapping by key, such as {'lr': 0.1}."
+    )
     assert (
         sentence(lambda: build([A, "b"])) == "study s yields 'b', which is neither an arm nor a comparison."
     )

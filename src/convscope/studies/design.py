@@ -283,12 +283,21 @@ def arm(
         more: changes whose key is a word: lr=0.05, optimizer="adam".
 
     Raises:
-        ConfigError: several keys to try, or one without values.
+        ConfigError: no mapping, several keys to try, or one without values.
     """
+    for given, what in ((changes or {}, "changes"), (tries or {}, "tries")):
+        if not isinstance(given, Mapping):
+            raise ConfigError(
+                f"arm {name!r}: {what} cannot be {given!r}: a mapping by key, such as {{'lr': "
+                f"{0.1 if what == 'changes' else [0.01, 0.1]}}}."
+            )
     if len(tries or {}) > 1:
         raise ConfigError(
             f"arm {name!r} tries {' and '.join(tries or {})}; one key can be tried, such as the rate."
         )
+    for key, values in (tries or {}).items():
+        if isinstance(values, str) or not isinstance(values, Iterable):
+            raise ConfigError(f"arm {name!r} tries {key}, but {values!r} is no list of values.")
     candidates = [{key: value} for key, values in (tries or {}).items() for value in values]
     if tries and not candidates:
         raise ConfigError(f"arm {name!r} tries {next(iter(tries))}, but no value of it is given.")

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
 
 from convscope.core import config as configs
 from convscope.core.errors import ConfigError, UnknownName, UsageError, nearest
 
 from . import measures, stats
 from .axis import swept
-from .design import FORMS, LARGEST_FAMILY, Arm, Comparison, Study
+from .design import FORMS, LARGEST_FAMILY, Arm, Comparison, Confused, Form, Published, Study
 
 WIDEST = 0.25
 """A margin of equality so wide, of a share, was meant in points."""
@@ -24,6 +26,18 @@ WIDEST = 0.25
 
 LONGEST_NAME = 200
 """Bytes of a study's name, which is a folder's too; file systems end at 255."""
+
+
+MOST_SEEDS = 10_000
+"""Of a study: nobody runs more, and seeds from 1,000,000 on are those of budgets (design.FIRST_TRIAL_SEED)."""
+
+
+ADAPTERS: dict[type, dict[str, TypeAdapter[Any]]] = {
+    # Of a claim's form, _comparisons says which there are.
+    kind: {key: TypeAdapter(str if hint == Form else hint) for key, hint in get_type_hints(kind).items()}
+    for kind in (Study, Arm, Comparison, Published, Confused)
+}
+"""What checks each field of what a study is made of."""
 
 
 class Refusal(ConfigError):
@@ -42,9 +56,37 @@ def review(study: Study) -> None:
     """
     where = f"study {study.name}"
     for ask in (
-        _words, _numbers, _names, _measures, _looks, _base, _arms, _published, _tries, _axis, _comparisons, _family,
+        _types, _words, _numbers, _names, _measures, _looks, _base, _arms, _published, _tries, _axis, _comparisons,
+        _family,
     ):  # fmt: skip
         ask(study, where)
+
+
+def _types(study: Study, where: str) -> None:
+    """What Python does not ask: `published=0.5` would fail hours later, in the middle of a table."""
+    for names, what in ((study.also, "also"), (study.inspect, "inspect")):
+        if isinstance(names, str):
+            raise Refusal(f"{where}: {what} is a list of names: [{names!r}], not {names!r}.", what)
+    _typed(study, where)
+    for number, arm in enumerate(study.arms):
+        _typed(arm, f"{where}, arm {arm.name!r}", "arm", number)
+        for part, key in ((arm.published, "published"), (arm.confused, "confused")):
+            if part:
+                _typed(part, f"{where}, arm {arm.name!r}, {key}", "arm", number, key)
+    for number, comparison in enumerate(study.comparisons):
+        _typed(comparison, f"{where}, {comparison}", "claim", number)
+
+
+def _typed(part: object, what: str, *place: str | int) -> None:
+    for key, adapter in ADAPTERS[type(part)].items():
+        value = getattr(part, key)
+        try:
+            # A list where a tuple is meant does no harm.
+            adapter.validate_python(tuple(value) if isinstance(value, list) else value, strict=True)
+        except ValidationError as error:
+            raise Refusal(
+                f"{what}: {key} cannot be {value!r}: {error.errors()[0]['msg']}.", *place, key
+            ) from None
 
 
 def _words(study: Study, where: str) -> None:
@@ -58,16 +100,13 @@ def _words(study: Study, where: str) -> None:
     for text, what in ((study.question, "question"), (study.expectation, "expectation")):
         if not text.strip():
             raise Refusal(f"{where} has no {what}. Write it down before anything runs.", what)
-    for names, what in ((study.also, "also"), (study.inspect, "inspect")):
-        if isinstance(names, str):
-            raise Refusal(f"{where}: {what} is a list of names: [{names!r}], not {names!r}.", what)
 
 
 def _numbers(study: Study, where: str) -> None:
     for count, what in ((study.seeds, "seeds"), (study.trial_seeds, "trial_seeds")):
-        if not isinstance(count, int) or isinstance(count, bool) or count < 1:
-            advice = "; at least 1 is needed, and 3 for a verdict" if what == "seeds" else ": at least 1"
-            raise Refusal(f"{where}: {what} cannot be {count!r}{advice}.", what)
+        if not 1 <= count <= MOST_SEEDS:
+            advice = "; a verdict needs 3" if what == "seeds" else ""
+            raise Refusal(f"{where}: {what} cannot be {count:,}: it is 1 to {MOST_SEEDS:,}{advice}.", what)
     if not (study.sd > 0 and math.isfinite(study.sd)):
         raise Refusal(f"{where}: sd cannot be {study.sd:g}: a standard deviation is above 0.", "sd")
 
