@@ -101,6 +101,22 @@ def test_the_spread_of_runs_that_are_there_is_pooled() -> None:
     assert said == "pooled over the 2 comparisons that have at least 3 seeds"
 
 
+def test_the_spread_is_that_of_the_measure_that_is_compared() -> None:
+    """The gap, over which the same arms are compared too, has 0, 0, 9; one seed short of three, an arm tells nothing."""
+    design = study(
+        arm("a"), arm("b", lr=0.3), arm("c", lr=0.4),
+        greater("b", "a", "S1.1"), greater("b", "a", "S1.2", measure="gap"), greater("c", "a", "S1.3"),
+    )  # fmt: skip
+    gaps = [
+        line("x", numbers={"final_accuracy": 0.5 + x, "gap": gap})
+        for x, gap in ((0.1, 0), (0.2, 0), (0.3, 9))
+    ]
+    base = [line("x", numbers={"final_accuracy": 0.5, "gap": 0.0})] * 3
+    sd, said = spread(outcome(design, {"a": base, "b": gaps, "c": [0.1, 0.9, None]}))
+    assert sd == pytest.approx(0.1)
+    assert said == "that of the comparison that has at least 3 seeds"
+
+
 def test_the_spread_of_a_factorial_is_that_of_its_effects() -> None:
     """Of three seeds, `x` moves both levels of `y` by 0.1, 0.2, 0.3 (variance 0.01); `y` and the rest move nothing."""
     design = study(*factorial({"x": {"0": {}, "1": {"lr": 0.3}}, "y": {"0": {}, "1": {"epochs": 2}}}))

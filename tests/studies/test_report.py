@@ -189,6 +189,40 @@ def test_a_ranking_names_what_diverged() -> None:
     )
 
 
+def test_only_differences_from_the_baseline_in_the_measure_itself_are_ranked() -> None:
+    """Of two seeds, of another measure, or of two other arms: not on one list with the rest."""
+    names = ("w", "x", "y", "z")
+    design = study(
+        arm("all"), *(arm(name, lr=0.3 + at / 10) for at, name in enumerate(names)),
+        *(greater(name, "all", "S1.1") for name in names),
+        greater("x", "y", "S1.1"), greater("x", "all", "S1.1", measure="gap"),
+    )  # fmt: skip
+    both = {"final_accuracy": 0.5, "gap": 0.9}
+    values = {"all": [line("x", numbers=both)] * 3, "w": [0.9, 0.9, None], "y": [0.6] * 3, "z": [0.2] * 3}
+    told = report(outcome(design, {**values, "x": [line("x", numbers={**both, "gap": 0.1})] * 3}))
+    assert ranking(told) == (
+        "Against all, the largest difference first: z -30.00 points, y +10.00 points, x +0.00 points."
+    )
+
+
+def test_only_an_accuracy_has_an_error_of_counting() -> None:
+    for measure, known in (
+        ("final_accuracy", True),
+        ("best_accuracy", True),
+        ("final_loss", False),
+        ("gap", False),
+    ):
+        design = study(arm("old"), arm("new", lr=0.3), measure=measure)
+        lines = [line("x", numbers={measure: 0.5})] * 3
+        assert (report(outcome(design, {"old": lines, "new": lines})).counting is not None) == known
+
+
+def test_effects_of_two_seeds_have_no_p() -> None:
+    design = study(*factorial({"a": {"0": {}, "1": {"lr": 0.3}}}), seeds=2)
+    (row,) = report(outcome(design, {"a 0": [0.1, 0.2], "a 1": [0.3, 0.5]})).effects
+    assert row.effect.paired.p is not None and row.p is None
+
+
 def test_another_number_of_seeds_than_designed_is_said() -> None:
     design = study(arm("old"), arm("new", lr=0.3), seeds=8)
     fewer = notes(report(outcome(design.with_seeds(3), {"old": OLD, "new": NEW})))

@@ -198,7 +198,7 @@ def _time_of_looks(
 def spread(outcome: Outcome) -> tuple[float, str]:
     """The standard deviation of a difference, or of an effect, from runs that are there, else as the study assumes."""
     told = report(outcome)
-    what = "comparisons" if told.comparisons else "effects"
+    what = "comparison" if told.comparisons else "effect"
     asked = [row.paired for row in told.comparisons if row.measure == told.study.measure]
     if not told.comparisons:
         asked = [row.effect.paired for row in told.effects]
@@ -207,4 +207,9 @@ def spread(outcome: Outcome) -> tuple[float, str]:
         return told.study.sd, "assumed by the study"
     freedom = sum(paired.n - 1 for paired in found)
     pooled = math.sqrt(sum((paired.n - 1) * (paired.sd or 0.0) ** 2 for paired in found) / freedom)
-    return pooled, f"pooled over the {len(found)} {what} that have at least {LEAST_SEEDS} seeds"
+    which = (
+        f"pooled over the {len(found)} {what}s that have"
+        if len(found) > 1
+        else f"that of the {what} that has"
+    )
+    return pooled, f"{which} at least {LEAST_SEEDS} seeds"
