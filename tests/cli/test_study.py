@@ -170,6 +170,10 @@ def test_other_values_for_all_arms_are_another_study(done: Path, command: Comman
         (["none.toml"], "none.toml"),
         (["simplenn-decay", "--set", "epochs"], "--set takes KEY=VALUE, e.g. --set epochs=2, not 'epochs'."),
         (
+            ["simplenn-decay", "--set", "epochs=2", "lr=1", "epochs=3"],
+            "--set gives epochs twice, 2 and 3. Leave one of them out.",
+        ),
+        (
             ["simplenn-decay", "--set", "epoch=2"],
             "study simplenn-decay: 'epoch' is nothing that an arm can change.",
         ),
@@ -188,6 +192,17 @@ def test_what_it_cannot_do_is_said_before_anything_runs(
     assert code in (2, 3)
     assert said in err and out == ""
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_without_its_ending_is_named(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").touch()
+    assert command("study", "mine")[1:] == (
+        "",
+        "convscope: No study is called 'mine', but there is a file: convscope study mine.py.\n",
+    )
 
 
 def design() -> Study:

@@ -107,13 +107,15 @@ def pairs(texts: Sequence[str]) -> dict[str, Any]:
     """What `--set` was given: `epochs=2` -> {"epochs": 2}.
 
     Raises:
-        ConfigError: a text without a key or without a value.
+        ConfigError: a text without a key or without a value, or a key twice.
     """
     found: dict[str, Any] = {}
     for text in texts:
         key, equals, value = text.partition("=")
         if not (key and equals):
             raise ConfigError(f"--set takes KEY=VALUE, e.g. --set epochs=2, not {text!r}.")
+        if key in found:
+            raise ConfigError(f"--set gives {key} twice, {found[key]} and {value}. Leave one of them out.")
         found[key] = plain(value)
     return found
 

@@ -155,9 +155,18 @@ def _studies(text: str, flags: Flags) -> "list[Study]":
 
 
 def _named(text: str) -> "list[Study]":
-    """The studies of a file, or one of the catalog."""
+    """The studies of a file, or one of the catalog.
+
+    Raises:
+        ConfigError: no study of that name, or something wrong in the file.
+    """
     path, _, function = text.partition(":")
     if not path.endswith((".toml", ".py")):
+        for file in (f"{text}.toml", f"{text}.py"):
+            if text not in catalog.names("studies") and Path(file).is_file():
+                raise ConfigError(
+                    f"No study is called {text!r}, but there is a file: convscope study {file}."
+                )
         return [catalog.call("studies", text, {})]
     from convscope.studies.file import read
 

@@ -91,7 +91,7 @@ def arms(report: Report) -> Table:
             )
         cells += [*_summarised(row.summary, study.measure), row.runs]
         cells += [level(name)(row.also[name].mean) if name in row.also else "" for name in also]
-        cells.append("" if row.seconds is None else f"{row.seconds:,.0f} s")
+        cells.append("" if row.seconds is None else f"{row.seconds:,.{int(row.seconds < 9.95)}f} s")
         rows.append(tuple(cells))
     return Table((*head, *map(measures.label, also), "time"), tuple(rows))
 
