@@ -21,7 +21,7 @@ from typing import Any
 from ..design import Arm, Comparison, arm, less, study
 
 WIDTHS = (6, 10, 14, 20, 26, 32, 38, 44, 50, 56, 64, 80, 100, 150, 250, 500, 1000)
-_THRESHOLD, _NARROW = "50", "20"
+_NARROW, _THRESHOLD, _WIDEST = "20 units", "50 units", "1000 units"
 _ASKED: dict[str, Any] = {
     "model": "mlp",
     "recipe": {
@@ -39,9 +39,9 @@ _SHARE = 56_000 / 60_000
 def _widths() -> Iterator[Arm | Comparison]:
     """A sweep of widths, and the claim of a peak at the threshold between a narrow network and the widest."""
     for width in WIDTHS:
-        yield arm(str(width), {"model.width": width})
+        yield arm(f"{width} units", {"model.width": width})
     yield less(_THRESHOLD, _NARROW, "S3.18")
-    yield less(_THRESHOLD, str(WIDTHS[-1]), "S3.18")
+    yield less(_THRESHOLD, _WIDEST, "S3.18")
 
 
 @study(
