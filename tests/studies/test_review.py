@@ -76,7 +76,9 @@ WRONG: list[tuple[str, dict[str, Any], tuple[str | int, ...], str]] = [
      ("arm", 1, "published", "value"),
      "study s, arm 'b', published: value cannot be '0.5': Input should be a valid number."),
     ("difference in text", {"parts": [A, B, greater("b", "a", "S1.1", by="0.5")]},  # type: ignore[arg-type]
-     ("claim", 0, "by"), "study s, b > a: by cannot be '0.5': Input should be a valid number."),
+     ("claim", 0, "by"), "study s, claim 1: by cannot be '0.5': Input should be a valid number."),
+    ("margin in text", {"parts": [A, B, equal("b", "a", "S1.1", within="0.5")]},  # type: ignore[arg-type]
+     ("claim", 0, "within"), "study s, claim 1: within cannot be '0.5': Input should be a valid number."),
     ("sd in text", {"sd": "0.1"}, ("sd",), "study s: sd cannot be '0.1': Input should be a valid number."),
     ("sd", {"sd": 0.0}, ("sd",), "study s: sd cannot be 0: a standard deviation is above 0."),
     ("nan sd", {"sd": float("nan")}, ("sd",), "study s: sd cannot be nan: a standard deviation is above 0."),

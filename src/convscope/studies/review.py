@@ -74,7 +74,7 @@ def _types(study: Study, where: str) -> None:
             if part:
                 _typed(part, f"{where}, arm {arm.name!r}, {key}", "arm", number, key)
     for number, comparison in enumerate(study.comparisons):
-        _typed(comparison, f"{where}, {comparison}", "claim", number)
+        _typed(comparison, f"{where}, claim {number + 1}", "claim", number)
 
 
 def _typed(part: object, what: str, *place: str | int) -> None:

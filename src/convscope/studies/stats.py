@@ -207,12 +207,7 @@ def equivalence(differences: Sequence[float], within: float) -> float:
     _check(0 < within < math.inf, f"a margin of equivalence is positive, got {within!r}")
     if sd is None:
         raise ValueError("a test of equivalence needs at least 2 differences, got 1")
-    return equivalence_of(mean, sd, len(differences), within)
-
-
-def equivalence_of(mean: float, sd: float, n: int, within: float) -> float:
-    """The same, of differences of which only mean, standard deviation and number are known."""
-    return max(_beyond(mean + within, sd, n), _beyond(within - mean, sd, n))
+    return max(_beyond(mean + within, sd, len(differences)), _beyond(within - mean, sd, len(differences)))
 
 
 def power(n: int, difference: float, sd: float, alpha: float = 0.05) -> float:
