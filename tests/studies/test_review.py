@@ -56,8 +56,8 @@ WRONG: list[tuple[str, dict[str, Any], tuple[str | int, ...], str]] = [
     ("question", {"question": " "}, ("question",), "study s has no question. Write it down before anything runs."),
     ("expectation", {"expectation": ""}, ("expectation",),
      "study s has no expectation. Write it down before anything runs."),
-    ("also", {"also": "gap"}, ("also",), "study s: also is a list of names: ['gap'], not 'gap'."),
-    ("inspect", {"inspect": "weights"}, ("inspect",), "study s: inspect is a list of names: ['weights'], not 'weights'."),
+    ("also", {"also": "gap"}, ("also",), "study s: also is a list: ['gap'], not 'gap'."),
+    ("inspect", {"inspect": "weights"}, ("inspect",), "study s: inspect is a list: ['weights'], not 'weights'."),
     ("long name", {"name": "x" * 201}, ("name",),
      "'xxxxxxxxxxxxxxxxxxxx'... cannot name a study: it also names a folder, and has more than 200 bytes."),
     ("no count", {"seeds": True}, ("seeds",),
@@ -334,7 +334,7 @@ def test_a_decorator_that_is_refused() -> None:
     }  # fmt: skip
     assert sentence(lambda: study(**must, seed=3)(nothing)) == (
         "study nothing: seed is not known. Did you mean 'seeds' or 'sd'? Known: title, also, seeds, axis, inspect, "
-        "inspect_every, sd, trial_seeds, why_many."
+        "inspect_every, sd, trial_seeds, why_many, remarks."
     )
     assert sentence(study(**must)(nothing)) == (
         "study nothing gives None; its function must yield arms and comparisons."

@@ -711,7 +711,7 @@ _list(
         "resnet20-adam",
         "resnet20:resnet20_adam",
         "ResNet-20: four optimizers, three learning rates each",
-        "S1.60, S3.60, S3.66, E2.6",
+        "S1.60, S2.15, S3.60, S3.66, E2.6",
     ),
     (
         "resnet20-momentum",
@@ -732,7 +732,7 @@ _list(
         "ResNet-20 with separable convolutions: multiply-adds, accuracy, seconds",
         "S1.8, E1.3",
     ),
-    ("lenet5-init", "lenet5:lenet5_init", "initialisation, rate and decay as printed", "S4.9-12"),
+    ("lenet5-init", "lenet5:lenet5_init", "initialisation, rate and decay as printed", "S4.9-12, E4.6"),
     (
         "lenet5-init-factorial",
         "lenet5:lenet5_init_factorial",

@@ -150,6 +150,8 @@ class Study:
     """Runs with which each of an arm's `tries` is judged."""
     why_many: str = ""
     """Why there are more than six comparisons."""
+    remarks: tuple[str, ...] = ()
+    """What else a reader of the numbers must know, such as in what the runs differ from those of the source."""
 
     def __post_init__(self) -> None:
         from .review import review  # which asks what this module defines

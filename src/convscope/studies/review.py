@@ -64,9 +64,9 @@ def review(study: Study) -> None:
 
 def _types(study: Study, where: str) -> None:
     """What Python does not ask: `published=0.5` would fail hours later, in the middle of a table."""
-    for names, what in ((study.also, "also"), (study.inspect, "inspect")):
-        if isinstance(names, str):
-            raise Refusal(f"{where}: {what} is a list of names: [{names!r}], not {names!r}.", what)
+    for texts, what in ((study.also, "also"), (study.inspect, "inspect"), (study.remarks, "remarks")):
+        if isinstance(texts, str):
+            raise Refusal(f"{where}: {what} is a list: [{texts!r}], not {texts!r}.", what)
     _typed(study, where)
     for number, arm in enumerate(study.arms):
         _typed(arm, f"{where}, arm {arm.name!r}", "arm", number)

@@ -111,18 +111,26 @@ def paired(differences: Sequence[float]) -> Paired:
     return Paired(n, mean, sd, *_interval(differences, mean, sd), p, _sign_flips(differences))
 
 
-def one_more(found: Summary) -> tuple[float, float] | None:
-    """Where one more value of the same kind lies with 95 %: mean +- t sd sqrt(1 + 1/n); None below two values.
+def one_more(found: Summary, counting: float = 0.0) -> tuple[float, float] | None:
+    """Where one more value of the same kind lies with 95 %; None below two values.
 
-    Sqrt(n + 1) times as wide as the interval of the mean, and the one to hold a
-    single printed run against.
+        mean +- sqrt((t sd)^2 (1 + 1/n) + 2 (1.96 c)^2)
+
+    Without c sqrt(n + 1) times as wide as the interval of the mean, and the one
+    to hold a single printed run against.
+
+    Args:
+        found: the values that are there.
+        counting: c, the `counting_error` of an accuracy, where the one more counts other images, as many as ours.
 
     Reference:
-        Hahn, Meeker (1991), Statistical Intervals, chapter 4.
+        Hahn, Meeker (1991), Statistical Intervals, chapter 4; Zou, Donner (2008), Construction of Confidence Limits about
+        Effect Measures, for adding the squares of half widths.
     """
     if found.sd is None:
         return None
-    half = -float(special.stdtrit(found.n - 1, 0.025)) * found.sd * math.sqrt(1 + 1 / found.n)
+    seeds = -float(special.stdtrit(found.n - 1, 0.025)) * found.sd * math.sqrt(1 + 1 / found.n)
+    half = math.hypot(seeds, -float(special.ndtri(0.025)) * math.sqrt(2) * counting)
     return found.mean - half, found.mean + half
 
 

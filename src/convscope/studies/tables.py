@@ -198,20 +198,18 @@ def ranking(report: Report) -> str:
 
 def notes(report: Report) -> list[str]:
     """What a reader must know of the numbers, a sentence each."""
-    found = []
+    study, found = report.study, list(report.study.remarks)
     if not report.is_complete:
         found.append(
             "Not every run has been made: verdicts are provisional, and stopping where they please would be no test."
         )
-    if 0 < report.study.designed_seeds < report.study.seeds:
+    if 0 < study.designed_seeds < study.seeds:
         found.append(
-            f"The design has {report.study.designed_seeds} seeds: if the others were added because of what those showed, "
+            f"The design has {study.designed_seeds} seeds: if the others were added because of what those showed, "
             f"p is too small."
         )
-    if report.study.seeds < report.study.designed_seeds:
-        found.append(
-            f"The design has {report.study.designed_seeds} seeds; these are the first {report.study.seeds}."
-        )
+    if study.seeds < study.designed_seeds:
+        found.append(f"The design has {study.designed_seeds} seeds; these are the first {study.seeds}.")
     if ranked := ranking(report):
         found.append(ranked)
     if report.counting is not None:
@@ -219,13 +217,19 @@ def notes(report: Report) -> list[str]:
             f"Every accuracy counts {report.images:,} validation images, the same for all runs: that alone has a "
             f"standard deviation of {100 * report.counting:.2f} points, which the intervals over seeds do not hold."
         )
-    if report.study.measure == "best_accuracy":
+    if study.measure == "best_accuracy":
         found.append(
             "The best epoch is chosen on the images it is scored on, as the source does, so it is a little high."
         )
+    noisy = any(study.config(arm, 0).data.label_noise for arm in study.arms)
+    if noisy and "train_accuracy" in study.measures:
+        found.append(
+            "Train accuracy counts training images by their true labels: whoever fits all given labels, a share e of them "
+            "wrong, has about 1 - e."
+        )
     found += [_chosen(report.outcome, trial) for trial in report.outcome.trials if trial.chosen]
     found += [f"Pooled although runs differ (--allow-mixed): {said}" for said in report.outcome.mixed]
-    if report.study.factors and any(row.diverged for row in report.arms):
+    if study.factors and any(row.diverged for row in report.arms):
         found.append(
             "Effects are of the seeds of which no run diverged, and have no p: what is left is no fair sample."
         )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..design import Arm, Comparison, arm, different, study
+from ..design import Arm, Comparison, arm, different, less, study
 from .resnet20 import MODEL, SHORT
 
 
@@ -24,4 +24,5 @@ def depthwise() -> Iterator[Arm | Comparison]:
     """ResNet-20 with depthwise-separable convolutions."""
     yield arm("3x3")
     yield arm("separable", {"model.separable": True})
-    yield different("separable", "3x3", "S1.8")
+    yield different("separable", "3x3")
+    yield less("separable", "3x3", "S1.8, E1.3", measure="macs")

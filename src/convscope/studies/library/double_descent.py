@@ -31,6 +31,11 @@ _ASKED: dict[str, Any] = {
     "baseline": _THRESHOLD,
     "axis": "model.width",
     "seeds": 3,
+    "remarks": (
+        "S3.18's peak at the threshold needs both claims; a rise throughout supports the second alone.",
+        "At 50 units there are as many parameters as numbers to fit, n K. Whether the labels are then fitted is another "
+        "thing; see the train accuracy of the widths.",
+    ),
     "also": ("train_accuracy", "final_loss", "parameters"),
 }  # fmt: skip
 _SHARE = 56_000 / 60_000

@@ -119,8 +119,8 @@ def resnet20_adam() -> Iterator[Arm | Comparison]:
     yield arm("RMSprop", optimizer="rmsprop", tries={"lr": (1e-4, 3e-4, 1e-3)})
     yield arm("Muon", optimizer="muon", tries={"lr": (0.02, 0.06, 0.2)})
     yield different("Adam", "SGD", "S1.60, S3.60")
-    yield different("RMSprop", "SGD", "E2.6")
-    yield different("Muon", "SGD", "S3.66")
+    yield different("RMSprop", "SGD", "S2.15, E2.6")
+    yield different("Muon", "SGD")
 
 
 @study(

@@ -1,8 +1,10 @@
 """The tables of S1 on SimpleNN and CIFAR-10, and its statements about dropout, sparsity and dead units.
 
 Everything is at the printed scale (X1.1, X1.2): 45,000 and 5,000 images, batches of 128, 30 epochs, SGD with
-momentum 0.9, L2 1e-4 on all parameters, framework initialisation.  S1 prints the best validation accuracy of any
-epoch of one run; so does the measure, which is chosen on the images it is scored on and therefore a little high.
+momentum 0.9, L2 1e-4 on all parameters, framework initialisation.  One thing differs: X1.2 divides centred pixels by
+0.20, we by the deviation of all training pixels, 0.25, so that our inputs are a fifth smaller.  S1 prints the best
+validation accuracy of any epoch of one run; so does the measure, which is chosen on the images it is scored on and
+therefore a little high.
 """
 
 from __future__ import annotations
@@ -20,7 +22,10 @@ _CROP_FLIP = ["crop:padding=4", "flip"]
 _AUGMENTED = {**_PLAIN, "augment": _CROP_FLIP}
 _BOTH: dict[str, Any] = {"model": "simplenn:norm=batch", "data": "cifar10", "recipe": _AUGMENTED}
 """With augmentation and batch norm, as in all later tables of S1."""
-_BEST: dict[str, Any] = {"measure": "best_accuracy", "also": ("final_accuracy", "gap")}
+_SCALE = "X1.2 divides centred pixels by 0.20, here by the deviation of all of them, 0.25: inputs are a fifth smaller."
+_BEST: dict[str, Any] = {
+    "measure": "best_accuracy", "also": ("final_accuracy", "gap"), "remarks": (_SCALE,)
+}  # fmt: skip
 
 
 @study(
@@ -182,7 +187,8 @@ def simplenn_dropout() -> Iterator[Arm | Comparison]:
     yield less("dropout 0.3, penalty L2", "dropout 0, penalty L2", "S1.5")
     yield less("dropout 0.3, penalty L1", "dropout 0.3, penalty none", "S1.5")
     yield less("dropout 0.3, penalty L1", "dropout 0, penalty L1", "S1.5")
-    yield different("dropout 0.3, penalty none", "dropout 0, penalty none", "S1.4", measure="mean_accuracy")
+    # "It may take more time to converge", which is a lower mean over the epochs.
+    yield less("dropout 0.3, penalty none", "dropout 0, penalty none", "S1.4", measure="mean_accuracy")
 
 
 @study(
@@ -192,7 +198,7 @@ def simplenn_dropout() -> Iterator[Arm | Comparison]:
     baseline="all", **_BEST,
 )  # fmt: skip
 def simplenn_techniques() -> Iterator[Arm | Comparison]:
-    """Techniques ranked by what is lost without each."""
+    """Techniques ranked by what is lost without each, as S1.59 asks of ResNet-20."""
     yield arm("all")
     yield arm("no augmentation", augment="none")
     yield arm("no batch norm", {"model.norm": "none"})
@@ -200,4 +206,4 @@ def simplenn_techniques() -> Iterator[Arm | Comparison]:
     yield arm("ReLU for Swish", {"model.activation": "relu"})
     yield arm("no L2", weight_decay=0.0)
     for name in ("no augmentation", "no batch norm", "no decay of the rate", "ReLU for Swish", "no L2"):
-        yield different(name, "all", "S1.59")
+        yield different(name, "all")
