@@ -122,6 +122,17 @@ def test_a_table_in_a_terminal_is_aligned() -> None:
     assert mixed.markdown()[:2] == ["| a\\|b | said | p |", "| --- | --- | ---: |"]
 
 
+def test_prose_fits_a_terminal_and_is_one_line_elsewhere() -> None:
+    """Tables keep their columns: a table that is cut is no table."""
+    told = report(small())
+    narrow, whole = tables.text(told, width=60), tables.text(told)
+    assert "\n".join(line for line in narrow.splitlines() if len(line) > 60) == "\n".join(
+        line for table in (tables.arms(told), tables.pairs(told)) for line in table.text()
+    )
+    assert "tuned = old within 0.05: no verdict from 2 seeds (3 are\n  needed): +0.10 points" in narrow
+    assert narrow.split() == whole.split()
+
+
 def test_the_origin_adds_up_machines_commits_and_hours() -> None:
     """Three runs of 1,200 s are an hour; one of them elsewhere, from another commit, changed since; one ended nowhere."""
     here = {"processor": "A", "device": "cpu", "threads": 1, "commit": "1234567890abcdef", "seconds": 1200.0}

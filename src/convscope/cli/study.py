@@ -1,6 +1,7 @@
 """`convscope study`: arms x seeds, with intervals and verdicts."""
 
 import hashlib
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -190,13 +191,13 @@ def _planned(study: "Study", flags: Flags) -> str:
     cores = max(1, usable_cores() // runs.threads)
     workers = {"serial": 1, "processes": runs.workers or cores}.get(runs.executor, 1)
     found = plan(study, _into(flags), runs.place(), workers=workers, threads=runs.threads)
-    return plan_text(study, found)
+    return plan_text(study, found, _width())
 
 
-def plan_text(study: "Study", found: "Plan") -> str:
-    """What a study takes and can show, in words."""
+def plan_text(study: "Study", found: "Plan", width: int = 0) -> str:
+    """What a study takes and can show, in words; see `tables.text` for the width."""
     from convscope.studies.report import unit
-    from convscope.studies.tables import Table, headline
+    from convscope.studies.tables import Table, filled, introduction
 
     from .show import duration
 
@@ -210,15 +211,7 @@ def plan_text(study: "Study", found: "Plan") -> str:
         for arm in found.arms
     )
     said = unit(study.measure)
-    lines = [
-        headline(study),
-        f"Question: {study.question}",
-        f"Expected: {study.expectation}",
-        "",
-        *Table(("arm", "runs to make", "each", "known from"), rows).text(),
-        "",
-        _total(found),
-    ]
+    lines = [_total(found)]
     if found.detectable is None:
         lines.append("One seed: no interval and no verdict; 3 seeds are the least.")
     else:
@@ -231,7 +224,8 @@ def plan_text(study: "Study", found: "Plan") -> str:
         f"An equality within ±{said(margin).lstrip('+')} is shown in {chance:.0%} of studies where nothing differs."
         for margin, chance in found.equalities
     ]
-    return "\n".join(lines)
+    table = Table(("arm", "runs to make", "each", "known from"), rows).text()
+    return "\n".join([*introduction(study, width), "", *table, "", *filled(lines, width)])
 
 
 def _total(found: "Plan") -> str:
@@ -307,8 +301,13 @@ def told(outcome: "Outcome", folder: Path, format: Format = "png") -> int:
             plots.save(figure, folder / name)
     tables.write(found, folder, command_line(), list(drawn))
     listed = ", ".join(["table.csv, runs.csv, provenance.csv, study.json, study.md", *drawn])
-    print(f"{found}\n\nin {folder}: {listed}")  # last: who reads it may be gone
+    print(f"{tables.text(found, _width())}\n\nin {folder}: {listed}")  # last: who reads it may be gone
     return sum(row.failed for row in found.arms)
+
+
+def _width() -> int:
+    """Of the terminal; 0 where there is none, so that what reads on gets whole sentences."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
 
 
 class Display:

@@ -14,9 +14,11 @@ import dataclasses
 import io
 import json
 import re
+import textwrap
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -267,19 +269,30 @@ def _chosen(outcome: Outcome, trial: Trial) -> str:
     return f"{trial.arm}: {value} was the best of {len(tries)} tries on validation{but}, with seeds of their own."
 
 
-def text(report: Report) -> str:
-    """What a study found, for a terminal."""
+def text(report: Report, width: int = 0) -> str:
+    """What a study found, for a terminal of so many columns; 0: each sentence on a line of its own."""
     study, since = report.study, report.outcome.since
     parts = [
-        [headline(study), f"Question: {study.question}", f"Expected: {study.expectation}"],
+        introduction(study, width),
         arms(report).text(),
-        [f"{row.comparison}{of(row, report)}: {judged(row)}" for row in report.comparisons],
+        filled((f"{row.comparison}{of(row, report)}: {judged(row)}" for row in report.comparisons), width),
         effects(report).text() if report.effects else [],
         pairs(report).text() if report.pairs else [],
-        [*notes(report), origin(_lines(report))],
-        [f"Nothing was run, and since the runs were made: {' '.join(since)}"] if since else [],
+        filled([*notes(report), origin(_lines(report))], width),
+        filled([f"Nothing was run, and since the runs were made: {' '.join(since)}"] if since else [], width),
     ]
     return "\n\n".join("\n".join(part) for part in parts if part)
+
+
+def introduction(study: Study, width: int = 0) -> list[str]:
+    """Which study, what it asks and what was expected."""
+    return filled([headline(study), f"Question: {study.question}", f"Expected: {study.expectation}"], width)
+
+
+def filled(lines: Iterable[str], width: int) -> list[str]:
+    """Prose in lines of at most this width, what belongs to one sentence indented; 0: as it is."""
+    fill = partial(textwrap.fill, width=width, subsequent_indent="  ", break_on_hyphens=False)
+    return [fill(line) if width else line for line in lines]
 
 
 def headline(study: Study) -> str:
