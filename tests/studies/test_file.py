@@ -1,5 +1,6 @@
 """A study file gives the study it says, and whatever is wrong in it is told with file and line."""
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -307,7 +308,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_all_decorated_functions_of_a_python_file(folder: Path) -> None:
-    path, modules = list(sys.path), {name for name in sys.modules if name.startswith("_convscope")}
+    path, modules = list(sys.path), set(sys.modules)
     first, second = read(write(folder, PYTHON, "mine.py"))
     assert (first.name, first.title, first.seeds) == ("rate-of-ten", "Ten times the rate", 4)
     assert first.arms == (Arm("base"), Arm("high", {"lr": 0.2}))
@@ -315,7 +316,7 @@ def test_all_decorated_functions_of_a_python_file(folder: Path) -> None:
     assert (second.name, second.title) == ("decay", "decay")
     assert second.comparisons == (Comparison("none", "different", "base"),)
     assert sys.path == path
-    assert {name for name in sys.modules if name.startswith("_convscope")} == modules
+    assert not {"mine", "beside"} & (sys.modules.keys() - modules)
 
 
 def test_one_function_of_a_python_file(folder: Path) -> None:
@@ -336,6 +337,37 @@ def test_an_edited_file_is_read_again(folder: Path, monkeypatch: pytest.MonkeyPa
     os.utime(path, (1e9, 1e9))
     assert read(path)[0].arms[1].changes == {"lr": 0.4}
     assert not list(folder.glob("__pycache__/mine*"))
+
+
+OWN = """
+from torch import nn
+from convscope.core.catalog import Item, register
+
+
+def flat(*, classes: int, channels: int, size: int) -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(channels * size * size, classes))
+
+
+register(Item("models", "flat", "mine:flat", "one linear layer"))
+"""
+
+
+def test_a_file_that_registers_a_network_stays(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is looked up by the module's name, and must not be registered again by that."""
+    monkeypatch.setitem(catalog._CATALOG, "models", dict(catalog._CATALOG["models"]))
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    first, _ = read(write(folder, PYTHON.replace("lr=Own().rate", 'model="flat"') + OWN, "mine.py"))
+    assert first.arms[1].changes == {"model": "flat"}
+    model = catalog.call("models", "flat", {}, classes=10, channels=1, size=8)
+    assert [layer.__class__.__name__ for layer in model] == ["Flatten", "Linear"]
+    assert str(folder) in sys.path  # which workers get from here
+    del sys.modules["mine"], sys.modules["beside"]
+
+
+@pytest.mark.parametrize("name", ["json.py", "not-a-name.py"])
+def test_a_file_called_as_another_module_does_not_take_its_place(folder: Path, name: str) -> None:
+    assert len(read(write(folder, PYTHON, name))) == 2
+    assert json.loads("[1]") == [1] and sys.modules["json"] is json
 
 
 def test_files_of_two_folders_have_their_own_neighbours(folder: Path) -> None:

@@ -34,7 +34,7 @@ import typing
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.machinery import SourceFileLoader
-from importlib.util import module_from_spec, spec_from_file_location
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from itertools import product
 from pathlib import Path
 from types import CodeType, ModuleType
@@ -42,6 +42,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from convscope.core import catalog
 from convscope.core.config import Recipe
 from convscope.core.errors import ConfigError, ConvscopeError, UnknownName, nearest
 
@@ -315,9 +316,12 @@ def _asked(maker: Any, path: Path) -> Study:
 
 @contextmanager
 def _imported(path: Path) -> Iterator[ModuleType]:
-    """The file as a module of a private name, which finds its neighbours; both are taken back afterwards."""
+    """The file as a module, which finds its neighbours; both are taken back afterwards, unless it registered something.
+
+    What it registered, a network say, is looked up by the module's name, here and in workers.
+    """
     folder = str(path.resolve().parent)
-    name = f"_convscope_study_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:10]}"
+    name = _name(path)
     spec = spec_from_file_location(name, path, loader=_Fresh(name, str(path)))
     assert spec is not None and spec.loader is not None  # it is given
     module = module_from_spec(spec)
@@ -329,12 +333,28 @@ def _imported(path: Path) -> Iterator[ModuleType]:
             spec.loader.exec_module(module)
         yield module
     finally:
-        # The module itself, and its neighbours: another file may have others of the same name.
-        for added in sys.modules.keys() - before:
-            if Path(getattr(sys.modules[added], "__file__", None) or "/").resolve().parent == Path(folder):
-                del sys.modules[added]
-        if folder in sys.path:
-            sys.path.remove(folder)
+        items = (item for kind in catalog.kinds() for item in catalog.items(kind))
+        if not any(item.target.startswith(f"{name}:") for item in items):
+            _take_back(folder, before)
+
+
+def _take_back(folder: str, before: set[str]) -> None:
+    """The module itself, and its neighbours: another file may have others of the same name."""
+    for added in sys.modules.keys() - before:
+        if Path(getattr(sys.modules[added], "__file__", None) or "/").resolve().parent == Path(folder):
+            del sys.modules[added]
+    if folder in sys.path:
+        sys.path.remove(folder)
+
+
+def _name(path: Path) -> str:
+    """Of the module: that of the file, as an import would have it, or a private one where that is another module's."""
+    stem = path.stem
+    if stem.isidentifier() and stem not in sys.modules:
+        found = find_spec(stem)
+        if found is None or found.origin == str(path.resolve()):
+            return stem
+    return f"_convscope_study_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:10]}"
 
 
 class _Fresh(SourceFileLoader):
