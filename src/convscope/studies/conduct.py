@@ -197,9 +197,8 @@ class _Maker:
         if not allow_mixed:
             self.refuse_changed_modules(known)
         changed: list[str] = []
-        with (
-            suppress(DataError) if is_complete else nullcontext()
-        ):  # the journal is enough to show what is there
+        # To show what is there, the journal is enough.
+        with suppress(DataError) if is_complete else nullcontext():
             changed = self.changed(known)
         if changed and not is_complete:
             raise UsageError(refusal(self.study, self.journal, changed))

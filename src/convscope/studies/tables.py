@@ -223,8 +223,9 @@ def notes(report: Report) -> list[str]:
         found.append(
             "The best epoch is chosen on the images it is scored on, as the source does, so it is a little high."
         )
-    noisy = any(study.config(arm, 0).data.label_noise for arm in study.arms)
-    if noisy and "train_accuracy" in study.measures:
+    if "train_accuracy" in study.measures and any(
+        study.config(arm, 0).data.label_noise for arm in study.arms
+    ):
         found.append(
             "Train accuracy counts training images by their true labels: whoever fits all given labels, a share e of them "
             "wrong, has about 1 - e."
@@ -407,7 +408,9 @@ def _csv(rows: Iterable[Sequence[Any]]) -> bytes:
 
 def as_json(report: Report) -> dict[str, Any]:
     """Everything as plain values, without what differs when runs are repeated."""
-    plain: dict[str, Any] = dataclasses.asdict(report)
+    # Without the lines, which are not needed twice.
+    brief = dataclasses.replace(report, outcome=dataclasses.replace(report.outcome, cells=()))
+    plain: dict[str, Any] = dataclasses.asdict(brief)
     outcome = plain.pop("outcome")
     for row in plain["arms"]:
         del row["seconds"]

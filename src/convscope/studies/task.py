@@ -166,9 +166,8 @@ def _register(items: Sequence[Item]) -> None:
             if str(Path.cwd()) not in sys.path:  # as `--import` does: the working directory counts
                 sys.path.append(str(Path.cwd()))
             importlib.import_module(item.target.partition(":")[0])
-        if item.name not in catalog.names(
-            item.kind
-        ):  # a module mostly registers what it holds when it is imported
+        # A module mostly registers what it holds when it is imported.
+        if item.name not in catalog.names(item.kind):
             catalog.register(item)
 
 
