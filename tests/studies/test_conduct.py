@@ -345,6 +345,17 @@ def test_arms_that_were_measured_by_other_code_are_not_pooled(straight: Path, tm
     assert outcome.mixed == ("The code of convscope.diagnostics differs between runs.",)
 
 
+def test_runs_that_began_with_other_weights_are_not_pooled(straight: Path, tmp_path: Path) -> None:
+    """The key holds the place of the file; what it held is compared."""
+    lines = list(tiny_study.lines(straight).values())[:2]
+    config = tiny_study.tasks(tmp_path, tiny_study.study())[0].config
+    recipes = [config.recipe.model_copy(update={"weights": name}) for name in ("a", "b")]
+    from_a, from_b = (config.model_copy(update={"recipe": recipe}) for recipe in recipes)
+    one, other = (changed(lines[0], "weights", digest) for digest in ("1", "2"))
+    assert conduct.differences([(from_a, one), (from_b, other), (from_a, one), (from_a, lines[0])]) == []
+    assert conduct.differences([(from_a, one), (from_a, other)]) == ["The weights in a differ between runs."]
+
+
 def test_a_changed_module_of_a_users_is_refused_though_nothing_is_left_to_run(
     straight: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

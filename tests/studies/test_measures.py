@@ -122,13 +122,21 @@ def test_a_diagnostic_that_did_not_look_has_no_number(ended: Run) -> None:
     assert measured(ended, ["activations/dead@max"])["activations/dead@max"] is None
 
 
-def test_looks_that_are_no_number_have_no_largest(tmp_path: Path) -> None:
-    """`max` of a nan and a number depends on their order; an infinite one is no number for a table."""
-    run = Run(tmp_path)
-    for value in (1.0, "nan", "inf", 2.0):
-        records.append(run.paths.inspections, {"step": 0, "diagnostic": "smoothness", "beta": value})
-    found = {when: measures._over_time(run, f"smoothness/beta@{when}") for when in OVER_TIME}
-    assert found == {"max": None, "min": None, "mean": None, "last": 2.0}
+def test_looks_that_found_no_number_are_left_out_of_those_over_time(tmp_path: Path) -> None:
+    """After the last step of most schedules the rate is 0 and smoothness finds none: that must not cost the others."""
+
+    def found(*looks: float | str) -> list[float | None]:
+        run = Run(tmp_path / " ".join(map(str, looks)))
+        for value in looks:
+            records.append(run.paths.inspections, {"step": 0, "diagnostic": "smoothness", "beta": value})
+        return [
+            measures._over_time(run, f"smoothness/beta@{when}") for when in ("max", "min", "mean", "last")
+        ]
+
+    assert found("nan", 1.0, 4.0) == [4.0, 1.0, 2.5, 4.0]
+    assert found(1.0, 4.0, "nan") == [4.0, 1.0, 2.5, pytest.approx(math.nan, nan_ok=True)]
+    assert found(1.0, "inf") == [math.inf, 1.0, math.inf, math.inf]
+    assert found("nan")[:3] == [None] * 3
 
 
 def test_what_is_not_finite_is_none(ended: Run, monkeypatch: pytest.MonkeyPatch) -> None:

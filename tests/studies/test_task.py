@@ -1,6 +1,7 @@
 """Whatever happens to a run, it gives a line: row E2."""
 
 import hashlib
+import linecache
 import signal
 import sys
 import threading
@@ -166,7 +167,8 @@ def test_a_users_model_is_known_to_a_process_that_never_imported_it(
     with tiny_study.tiny.cheap():
         line = perform(replace(plain, config=config, own=(item,)), unwatched)
     assert (line.status, line.message) == ("finished", "")
-    assert line.environment["beside"] == {"of_a_user": hashlib.sha256(source.encode()).hexdigest()}
+    own = {name: value for name, value in line.environment["beside"].items() if "/" in name}
+    assert own == {"models/flat": hashlib.sha256(source.encode()).hexdigest()}
     # A run's identity knows the network's name alone: after a change its directory must not answer for the new one.
     monkeypatch.setattr(tasks, "_source_hash", lambda module: "changed")
     directories = set(plain.place.root.glob("*flat*/seed-0"))
@@ -177,11 +179,51 @@ def test_a_users_model_is_known_to_a_process_that_never_imported_it(
 
 
 def test_code_without_a_file_is_no_reason_to_fail(plain: Task, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A notebook's cells have none; neither has what stands behind `python -c`."""
-    monkeypatch.setitem(sys.modules, "a_notebook", ModuleType("a_notebook"))
+    """A notebook's cells have none, but their text is kept; of what stands behind `python -c` it is not."""
+    module = ModuleType("a_notebook")
+    monkeypatch.setitem(sys.modules, "a_notebook", module)
     mine = replace(plain, own=(catalog.Item("models", "mine", "a_notebook:mine", "of a cell"),))
-    assert tasks.code_beside(mine) == {"a_notebook": ""}
-    assert set(tasks.code_beside(replace(plain, measures=("weights/total_l2",)))) == {"convscope.diagnostics"}
+    hashes = []
+    for source in ("def mine(): return 1\n", "def mine(): return 2\n"):
+        monkeypatch.setitem(linecache.cache, "<cell>", (len(source), None, source.splitlines(True), "<cell>"))
+        exec(compile(source, "<cell>", "exec"), vars(module))
+        hashes.append(tasks.own_code(mine))
+        assert hashes[-1] == {"models/mine": hashlib.sha256(source.encode()).hexdigest()}
+    exec("def mine(): return 3", vars(module))
+    assert tasks.own_code(mine) == {"models/mine": ""}
+
+
+def test_what_measures_is_hashed_as_it_was_loaded(plain: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A diagnostic that is imported when the first run ends may be another by then."""
+    assert set(tasks.code_beside(plain)) == {"convscope.studies.measures"}
+    loaded: list[str] = []
+    monkeypatch.setattr(catalog.Item, "load", lambda item: loaded.append(item.name))
+    asked = replace(plain, measures=("weights:threshold=0.01/total_small", "smoothness/beta@max"))
+    assert set(tasks.code_beside(asked)) == {"convscope.studies.measures", "convscope.diagnostics"}
+    assert sorted(loaded) == ["smoothness", "weights"]
+
+
+def test_what_was_seen_by_other_diagnostics_stays_apart(plain: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that ended cannot be looked at again: its looks must not be told under the new diagnostics' hash."""
+    compute = plain.config.compute.model_copy(update={"inspect": (Choice(name="weights"),)})
+    looking = replace(plain, config=plain.config.model_copy(update={"compute": compute}))
+    root = Path("runs/lenet5-digits-0123456789/seed-0")
+    assert tasks._apart(root, plain) == root
+    before = tasks._apart(root, looking)
+    monkeypatch.setattr(tasks, "_source_hash", lambda module: "changed")
+    assert len({root, before, tasks._apart(root, looking)}) == 3
+
+
+def test_a_run_is_named_by_all_that_its_identity_leaves_out(plain: Task) -> None:
+    """Two places of the same kind of data, two files of weights: two runs."""
+
+    def key(part: str, **changes: object) -> str:
+        table = getattr(plain.config, part).model_copy(update=changes)
+        return tasks.key_of(plain.config.model_copy(update={part: table}))
+
+    keys = [key("data"), *(key("data", source=f"npz:{name}.npz", options={}) for name in "ab")]
+    keys += [key("recipe", weights="a.safetensors"), key("recipe", weights="b.safetensors")]
+    assert len(set(keys)) == 5
 
 
 def test_a_users_studies_are_not_what_their_runs_need(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,6 @@
 """How is a study carried out, and carried on after whatever stopped it?
 
-    lock -> read the journal -> is what is there comparable? -> choose learning rates -> make what is missing
+    lock -> read the journal -> is what is there comparable? -> choose among tries -> make what is missing
 
 The journal decides what is missing.  A driver that was killed is simply
 started again: runs that ended have their line, and a run that was under way
@@ -31,7 +31,7 @@ from . import measures
 from .design import FIRST_TRIAL_SEED, Arm, Study
 from .executors import Executor, serial
 from .journal import Journal, Line
-from .task import Task, code_beside, key_of, own_code, users_own
+from .task import Task, code_beside, key_of, own_code, started_from, users_own
 
 Watch = Callable[[Task, float | Line], None]
 """Called with every task that is to be made and 0, then with the share of its steps that are made, and with its line."""
@@ -220,12 +220,13 @@ class _Maker:
     def changed(self, known: Sequence[tuple[Task, Line]]) -> list[str]:
         """In what a run made now would differ from one that is there."""
         here = environment.surroundings(self.threads, pick("auto"))
-        hashes: dict[str, str] = {}
+        hashes: dict[str, Any] = {}
         for task, line in known:
-            data = task.config.data.model_dump_json()
-            if data not in hashes:
-                hashes[data] = located(task.config, self.place)[1].hash
-            now = {**line.environment, **here, "data": hashes[data], "beside": code_beside(task)}
+            places = f"{task.config.data.model_dump_json()} {task.config.recipe.weights}"
+            if places not in hashes:
+                config, data, _ = located(task.config, self.place)
+                hashes[places] = {"data": data.hash, **started_from(config)}
+            now = {**line.environment, **here, **hashes[places], "beside": code_beside(task)}
             to_come = replace(line, environment=now)
             if line.environment and (mixed := differences([(task.config, line), (task.config, to_come)])):
                 return mixed
@@ -360,8 +361,9 @@ def collect(
 def differences(known: Sequence[tuple[RunConfig, Line]]) -> list[str]:
     """A sentence for each difference that forbids pooling.
 
-    Everything is compared with the first run, but data with the first of the same data configuration, and precision with
-    the first of the same configuration, for other layers may have another.
+    Everything is compared with the first run, but data with the first of the same data configuration, weights to start
+    from with the first that took them from the same place, and precision with the first of the same configuration, for
+    other layers may have another.
     """
     own = [(config, line.environment) for config, line in known if line.environment]
     firsts: dict[str, dict[str, Any]] = {}
@@ -372,10 +374,12 @@ def differences(known: Sequence[tuple[RunConfig, Line]]) -> list[str]:
         same_run = firsts.setdefault(config.model_copy(update={"seed": 0}).model_dump_json(), there)
         expected = {**own[0][1], "data": same_data["data"], "dtypes": same_run["dtypes"]}
         found += comparable(expected, there)
-        beside = there.get("beside", {}).items()
+        start, weights = config.recipe.weights, there.get("weights")
+        if weights and hashes.setdefault(f"from {start}", weights) != weights:
+            found.append(f"The weights in {start} differ between runs.")
         found += [
             f"The code of {name} differs between runs."
-            for name, own_hash in beside
+            for name, own_hash in there.get("beside", {}).items()
             if hashes.setdefault(name, own_hash) != own_hash
         ]
         found += [f"A run was not continued as it was begun: {said}" for said in there.get("changes", ())]

@@ -172,13 +172,16 @@ def _at_the_end(run: Run, name: str, data: Data | None, results: dict[str, Resul
 
 
 def _over_time(run: Run, name: str) -> float | None:
-    """One number of all looks; None where one of them is not a number, for which no order tells the largest."""
+    """One number of all looks that found one; None if none did, or the last did not and is asked for.
+
+    Smoothness finds none where the learning rate is 0, as it is after the last step of most schedules.
+    """
     choice, number, when = _parts(name)
     looks = [look for look in records.read(run.paths.inspections) if look["diagnostic"] == choice.name]
     values = [float(look[number]) for look in looks if number in look]
-    if when is None or not values or (when != "last" and any(map(math.isnan, values))):
-        return None
-    return float(OVER_TIME[when](values))
+    if when != "last":
+        values = [value for value in values if not math.isnan(value)]
+    return float(OVER_TIME[when](values)) if when and values else None
 
 
 def _parts(name: str) -> tuple[configs.Choice, str, str | None]:

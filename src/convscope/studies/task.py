@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import inspect
 import sys
 import time
 from collections.abc import Callable, Generator, Sequence
@@ -33,6 +34,7 @@ from convscope.train.prepare import Place
 from . import journal, measures
 from .journal import Line
 
+DIAGNOSTICS = "convscope.diagnostics"
 CURVES = ("epoch", "val_accuracy", "val_loss", "train_accuracy", "train_loss")
 BUSY_S = 30.0
 """How long to wait for a run that another process holds: a worker whose driver was killed lets go at once."""
@@ -60,7 +62,7 @@ Ended = Generator[tuple[Task, Line], None, None]
 
 
 def key_of(config: RunConfig) -> str:
-    """Names a run whatever its data and weights turn out to be: the data's hash is compared, as versions are.
+    """Names a run whatever its data and weights turn out to be: their hashes are compared, as versions are.
 
     The identity of a run leaves the places of both out, since there their hashes are in it. What looks during the run,
     and how often, is no part of it either, but of the numbers that a study takes from it.
@@ -78,11 +80,14 @@ def _looking(config: RunConfig) -> str:
 def _apart(root: Path, task: Task) -> Path:
     """A run's directory; of its own for what no run's identity tells apart.
 
-    That is each way of looking, since a run that has ended cannot be looked at any more, and each version of a user's
-    modules.  As far below the results root as any other, whose ledger of test openings counts for all.
+    That is each way of looking and each version of what looks, since a run that has ended cannot be looked at any more,
+    and each version of a user's modules.  As far below the results root as any other, whose ledger of test openings
+    counts for all.
     """
-    name = root.parent.name
-    for what, text in (("looking", _looking(task.config)), ("own", " ".join(own_code(task).values()))):
+    name, looking = root.parent.name, _looking(task.config)
+    if looking:
+        looking += f" {_source_hash(DIAGNOSTICS)}"
+    for what, text in (("looking", looking), ("own", " ".join(own_code(task).values()))):
         if text:
             name += f"-{what}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
     return root.parent.with_name(name) / root.name
@@ -120,7 +125,7 @@ def perform(task: Task, report: Report) -> Line:
             config=in_words(task),
             status=result["status"],
             message=result.get("message", ""),
-            environment={**journal.decisive(environment), "beside": beside},
+            environment={**journal.decisive(environment), **started_from(config), "beside": beside},
             provenance=_provenance(environment, result),
         )
         return line if line.status == "diverged" else _with_numbers(line, run, data, task.measures)
@@ -137,26 +142,47 @@ def users_own() -> tuple[Item, ...]:
     return tuple(item for item in every if not item.target.startswith("convscope."))
 
 
+def started_from(config: RunConfig) -> dict[str, str]:
+    """The hash of the weights that a run of this located configuration starts from; empty if it starts anew."""
+    return {"weights": config.recipe.weights_sha256} if config.recipe.weights else {}
+
+
 def code_beside(task: Task) -> dict[str, str]:
-    """Module -> hash of its source, of what `environment.code_hash` leaves out: diagnostics that measure, a user's own."""
-    package = "convscope.diagnostics"
-    measuring = {package: _source_hash(package)} if any("/" in name for name in task.measures) else {}
-    return {**measuring, **own_code(task)}
+    """What decides a number and `environment.code_hash` leaves out -> hash of its source.
+
+    That is what makes measures of records, diagnostics that measure, and a user's own.  What is hashed is loaded too:
+    a file that is edited later, while a run learns, then decides nothing.
+    """
+    asked = [*measures.looked(task.measures), *measures.looked(task.measures, at_the_end=True)]
+    for text in asked:
+        catalog.find("diagnostics", configs.choice(text).name).load()
+    modules = [measures.__name__, *([DIAGNOSTICS] if asked else [])]
+    return {**{module: _source_hash(module) for module in modules}, **own_code(task)}
 
 
 def own_code(task: Task) -> dict[str, str]:
-    """The same of a user's modules alone."""
-    modules = sorted({item.target.partition(":")[0] for item in task.own})
-    return {module: _source_hash(module) for module in modules}
+    """`models/mynet` -> hash of the source of its module, of everything that the user has registered."""
+    hashes = {
+        f"{item.kind}/{item.name}": _source_hash(item.target.partition(":")[0]) or _cell_hash(item)
+        for item in task.own
+    }
+    return dict(sorted(hashes.items()))
 
 
 @cache
 def _source_hash(module: str) -> str:
-    """Of a module, or of all modules of a package; empty for what has no file, such as a notebook."""
+    """Of a module, or of all modules of a package; empty for what has no file."""
     path = Path(getattr(importlib.import_module(module), "__file__", None) or "")
     paths = sorted(path.parent.rglob("*.py")) if path.name == "__init__.py" else [path]
     source = b"".join(each.read_bytes() for each in paths if each.is_file())
     return hashlib.sha256(source).hexdigest() if source else ""
+
+
+def _cell_hash(item: Item) -> str:
+    """Of a function that was written into a notebook; empty if nobody kept its text, as behind `python -c`."""
+    with suppress(OSError, TypeError, AttributeError):
+        return hashlib.sha256(inspect.getsource(item.load()).encode()).hexdigest()
+    return ""
 
 
 def _register(items: Sequence[Item]) -> None:
@@ -198,7 +224,10 @@ def _with_numbers(line: Line, run: Run, data: Data, names: Sequence[str]) -> Lin
         numbers=numbers,
         provenance={**line.provenance, "measuring": round(time.perf_counter() - began, 3)},
         curve={name: [record.get(name) for record in history] for name in CURVES},
-        looks=[look for look in records.read(run.paths.inspections) if look.pop("seconds") is not None],
+        looks=[
+            {key: value for key, value in look.items() if key != "seconds"}
+            for look in records.read(run.paths.inspections)
+        ],
         classes=list(final.get("classes", [])),
         images=final.get("images", 0),
         confusion=final.get("confusion", {}).get("counts", []),
