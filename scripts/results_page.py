@@ -15,15 +15,14 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
-from convscope import plots
 from convscope.cli.show import duration
 from convscope.core import catalog, files
-from convscope.plots.study import figures
+from convscope.plots.study import draw_into
 from convscope.studies import measures, stats, tables
 from convscope.studies.conduct import recorded
 from convscope.studies.design import Study
 from convscope.studies.plan import plan
-from convscope.studies.report import ArmRow, ComparisonRow, Report, level, report, unit
+from convscope.studies.report import ComparisonRow, Report, level, report, unit
 from convscope.studies.tables import Table, of
 from convscope.train.prepare import Place
 
@@ -153,7 +152,7 @@ def numbers(measured: Sequence[Report]) -> Iterator[tuple[str, ...]]:
             if not row.arm.published:
                 continue
             summary, value = row.summary, row.arm.published.value
-            single = summary and stats.one_more(summary, counted(told, row))
+            single = summary and stats.one_more(summary, row.counting or 0.0)
             outside = single and not single[0] <= value <= single[1]
             yield (
                 row.arm.published.source,
@@ -165,14 +164,6 @@ def numbers(measured: Sequence[Report]) -> Iterator[tuple[str, ...]]:
                 row.runs,
                 link(study),
             )
-
-
-def counted(told: Report, row: ArmRow) -> float:
-    """The standard deviation that counting our validation images leaves an arm's accuracy; 0 for other measures."""
-    images = [line.images for line in told.outcome.lines(row.arm.name) if line.images]
-    if not (images and row.summary and told.study.measure in ("final_accuracy", "best_accuracy")):
-        return 0.0
-    return stats.counting_error(row.summary.mean, images[0])
 
 
 def _between(shown: Callable[[float], str], low: float | None, high: float | None) -> str:
@@ -249,10 +240,7 @@ def main(arguments: Sequence[str]) -> int:
     for told in found():
         if told.is_complete:
             name = told.study.name
-            drawn = {f"{figure}.png": made for figure, made in figures(told).items()}
-            for file, made in drawn.items():
-                plots.save(made, STUDIES / name / file)
-            tables.write(told, STUDIES / name, f"convscope study {name}", list(drawn))
+            tables.write(told, STUDIES / name, f"convscope study {name}", draw_into(told, STUDIES / name))
     files.write(RESULTS / "README.md", page().encode())
     return 0
 

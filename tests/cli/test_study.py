@@ -3,9 +3,12 @@
 import csv
 import errno
 import io
+import json
+import shutil
 import sys
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -21,8 +24,10 @@ from convscope.core.errors import ConvscopeError, UsageError
 from convscope.studies import conduct, run_study
 from convscope.studies import design as designs
 from convscope.studies.design import Study, arm, greater
+from convscope.studies.file import read
 from convscope.studies.journal import Line
 from convscope.studies.plan import ArmPlan, Plan
+from convscope.studies.tables import refuse_another
 from convscope.studies.task import Task
 from convscope.train import preflight
 
@@ -250,7 +255,7 @@ def test_failed_runs_are_an_error_after_all_is_written(
         "study", done / "small.toml", "--executor", "serial", "--root", root, "--format", "none"
     )
     assert code == 1
-    assert err.endswith("convscope: 9 runs failed, as the tables say. The same command tries them again.\n")
+    assert err.endswith("convscope: 9 runs failed, as the tables say. The same command tries again.\n")
     assert "0 of 3: 3 failed" in out
     assert (root / "studies" / "small" / "study.md").exists()
 
@@ -363,13 +368,89 @@ def test_what_is_no_study_is_told_what_is(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as error:
         run_study(lambda: [], root=tmp_path)  # type: ignore[arg-type, return-value]
     assert str(error.value) == (
-        "run_study takes a function decorated with `study`, a name of `convscope list studies` or a TOML file, not list."
+        "run_study takes a function decorated with `study`, a name of `convscope list studies` or a file, not list."
     )
 
 
 def test_a_file_from_python_is_the_file_of_the_command(done: Path, tmp_path: Path) -> None:
     found = run_study(done / "small.toml", root=done / "runs", into=done / "runs" / "studies")
     assert found.study.name == "small" and found.is_complete
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"executor": "processes", "workers": -3},
+         "workers cannot be -3: how many processes, or 0 for one per core."),
+        ({"threads": 0}, "threads cannot be 0: results depend on their number, so it is given: 1 or more."),
+    ],
+)  # fmt: skip
+def test_what_the_command_refuses_python_refuses_too(
+    done: Path, tmp_path: Path, options: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(UsageError) as error:
+        run_study(done / "small.toml", root=tmp_path, **options)
+    assert str(error.value) == sentence
+    assert list(tmp_path.iterdir()) == []
+
+
+OTHER = """\
+from convscope.studies import arm, study
+
+
+@study(question="?", expectation="!", model="lenet5", data="digits", baseline="a", name="small")
+def one():
+    yield arm("a")
+    yield arm("b", lr=0.2)
+"""
+
+
+def test_another_study_of_the_same_name_overwrites_nothing(
+    done: Path, command: Command, tmp_path: Path
+) -> None:
+    """What keeps its question, or an arm, is a later version of the same."""
+    (tmp_path / "other.py").write_text(OTHER)
+    folder = done / "runs" / "studies" / "small"
+    before = (folder / "study.md").read_bytes()
+    question = json.loads((folder / "study.json").read_text())["study"]["question"]
+    said = (
+        f"{folder} holds another study of this name, {question!r}. Give one of the two another name, or another folder "
+        f"with --into; or remove that folder, whose runs stay in the journal."
+    )
+    assert command("study", tmp_path / "other.py", "--root", done / "runs")[::2] == (
+        2,
+        f"convscope: {said}\n",
+    )
+    with pytest.raises(UsageError) as error:
+        run_study(tmp_path / "other.py", root=done / "runs")
+    assert str(error.value) == said
+    assert (folder / "study.md").read_bytes() == before
+    (study,) = read(tmp_path / "other.py")
+    refuse_another(replace(study, question=question), folder)
+    (whole,) = read(done / "small.toml")
+    refuse_another(replace(whole, question="Another?"), folder)
+
+
+def test_a_file_with_two_studies_is_no_single_one(tmp_path: Path) -> None:
+    path = tmp_path / "two.py"
+    path.write_text(
+        OTHER + OTHER.partition("\n\n\n")[2].replace("def one", "def two").replace("small", "large")
+    )
+    with pytest.raises(UsageError) as error:
+        run_study(path, root=tmp_path)
+    assert str(error.value) == (
+        f"{path} holds 2 studies, small, large; run_study takes one. Import the function."
+    )
+
+
+def test_figures_that_are_drawn_no_more_are_taken_away(done: Path, command: Command, tmp_path: Path) -> None:
+    stale, own = (tmp_path / "small" / name for name in ("sweep.png", "mine.png"))
+    stale.parent.mkdir()
+    shutil.copy(done / "runs" / "studies" / "journal.jsonl", tmp_path)
+    for path in (stale, own):
+        path.write_bytes(b"before")
+    assert command("study", done / "small.toml", "--show", "--into", tmp_path)[0] == 0
+    assert own.exists() and not stale.exists()
 
 
 def test_completion_offers_studies() -> None:

@@ -124,7 +124,7 @@ def test_where_nothing_finished_that_is_an_error(command, tmp_path: Path, source
     assert code == 1
     assert "   0  lr=1e+3" in told and "diverged: Step " in told
     assert complained.endswith(
-        "convscope: None of 1 trials finished, so none is the best: 1 diverged. Search another range.\n"
+        "convscope: No trial finished of 1, so none is the best: 1 diverged. Search another range.\n"
     )
 
 

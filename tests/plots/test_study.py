@@ -205,9 +205,8 @@ def test_a_factorial_has_a_panel_for_each_level_of_its_first_factor() -> None:
     assert legend_of(figure) == solid[0]
 
 
-@pytest.mark.parametrize("axis", ["", "lr"])
-def test_bands_reach_from_the_lowest_to_the_highest_mean_over_the_rates(axis: str) -> None:
-    figure = drawn.bands(crossed(axis=axis))
+def test_bands_reach_from_the_lowest_to_the_highest_mean_over_the_rates() -> None:
+    figure = drawn.bands(crossed(axis="lr"))
     (axes,) = figure.axes
     none, batch = band_of(axes, 0), band_of(axes, 1)
     assert {y for x, y in none if x == 2} == {2, 3}
@@ -227,6 +226,14 @@ def test_a_band_over_the_other_factor_if_that_is_wanted() -> None:
     assert [{y for x, y in band if x == 2} for band in (low, mid, high)] == [{1.5, 3}, {0.5, 2}, {1}]
 
 
+def test_no_axis_follows_an_interval_to_where_no_share_can_be() -> None:
+    """0.02, 0.5 and 0.98: +-1.19 around 0.5."""
+    study = study_of([arm("one"), arm("two", lr=0.1)], axis="lr")
+    lines = {name: [line(value) for value in (0.02, 0.5, 0.98)] for name in ("one", "two")}
+    figures = drawn.figures(report(outcome_of(study, lines)))
+    assert figures["intervals"].axes[0].get_xlim() == figures["sweep"].axes[0].get_ylim() == (-3, 103)
+
+
 def test_curves_know_four_names() -> None:
     with pytest.raises(UnknownName) as caught:
         drawn.curves(crossed(), "val_acuracy")
@@ -239,8 +246,9 @@ def test_curves_know_four_names() -> None:
 def test_only_the_figures_that_apply() -> None:
     outcome = compared()
     assert list(drawn.figures(report(outcome))) == ["intervals"]
+    assert list(drawn.figures(report(crossed()))) == ["intervals", "curves"]
     outcome = crossed(axis="lr")
-    assert list(drawn.figures(report(outcome))) == ["intervals", "curves", "bands", "sweep"]
+    assert tuple(drawn.figures(report(outcome))) == ("intervals", "curves", "bands", "sweep") == drawn.FIGURES
     study = study_of([arm("one"), arm("two", lr=0.1)], seeds=1, measure="final_loss")
     lines = {name: [line(0.5, "final_loss", val_loss=[1.0, 0.5])] for name in ("one", "two")}
     figures = drawn.figures(report(outcome_of(study, lines)))

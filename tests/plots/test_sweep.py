@@ -1,5 +1,7 @@
 """What is on the figure of a sweep."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from drawings import ticks
@@ -36,6 +38,22 @@ def penalties() -> Outcome:
     )
     lines = {"0": around(0.6), "1e-4": around(0.7), "1e-2": [line(0.3), DIVERGED, line(0.5)]}
     return outcome_of(study, lines)
+
+
+def test_the_baseline_and_the_training_images_where_they_are_told() -> None:
+    """As in double descent: a curve for each, and the threshold."""
+    study = study_of([arm("narrow", lr=0.5), arm("wide", lr=2.0)], axis="lr", also=("train_accuracy",))
+    lines = {
+        name: [
+            replace(line(), numbers={"final_accuracy": value, "train_accuracy": value + 0.2})
+            for value in (0.5, 0.6, 0.7)
+        ]
+        for name in ("narrow", "wide")
+    }
+    axes = drawn(outcome_of(study, lines))
+    by_label = {item.get_label(): np.asarray(item.get_xydata()).tolist() for item in axes.lines}
+    assert by_label["training images"] == [pytest.approx([0.5, 80]), pytest.approx([2, 80])]
+    assert by_label["baseline: narrow"] == [[0.5, 0], [0.5, 1]]
 
 
 def test_means_intervals_seeds_and_published_along_a_logarithmic_axis() -> None:

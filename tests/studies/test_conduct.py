@@ -363,9 +363,9 @@ def test_a_changed_module_of_a_users_is_refused_though_nothing_is_left_to_run(
     for line in tiny_study.lines(straight).values():
         Journal(tmp_path).append(changed(line, "beside", {"of_a_user": "1"}))
     replay = tiny_study.Replay({})
-    monkeypatch.setattr(conduct, "own_code", lambda task: {"of_a_user": "1"})
+    monkeypatch.setattr(conduct, "own_code", lambda items: {"of_a_user": "1"})
     assert tiny_study.make(tmp_path, executor=replay).mixed == ()
-    monkeypatch.setattr(conduct, "own_code", lambda task: {"of_a_user": "2"})
+    monkeypatch.setattr(conduct, "own_code", lambda items: {"of_a_user": "2"})
     with pytest.raises(UsageError, match=r"The code of of_a_user differs between runs\."):
         tiny_study.make(tmp_path, executor=replay)
     assert replay.asked == []

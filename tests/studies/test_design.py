@@ -141,10 +141,7 @@ def test_a_factorial_has_an_arm_for_every_combination_with_its_published_number(
     assert found.comparisons == ()  # effects and interactions are reported instead
 
 
-def test_what_is_no_complete_factorial_has_no_factors() -> None:
-    cells = list(factorial(FACTORS))
-    assert build(*cells[1:], baseline=cells[1].name).factors == {}
-    assert build(*cells, arm("a", l1=0.1)).factors == {}
+def test_without_cells_there_are_no_factors() -> None:
     assert build(arm("a"), arm("b", lr=0.2)).factors == {}
 
 

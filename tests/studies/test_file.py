@@ -145,7 +145,7 @@ MADE_WRONG = [
     ('seeds = 3', 'epochs = 3', 9, "'epochs' is a field of the recipe: write it under [recipe]."),
     ('seeds = 3', 'seeds = 0', 9, "study norm: seeds cannot be 0: it is 1 to 10,000; a verdict needs 3."),
     ('seeds = 3', 'seeds = "many"', 9,
-     f"seeds of a study cannot be 'many': {ANY} integer, unable to parse string as an integer."),
+     f"seeds of a study cannot be 'many': {ANY} integer."),
     ('seeds = 3', 'seeds = 3 3', 9, "this is not TOML: Expected newline or end of document after a statement."),
     ('seeds = 3', 'seeds = 3\nseeds = 3', 10, "this is not TOML: Cannot overwrite a value."),
     ('by = 0.0114', 'by = [', 35, "this is not TOML: Invalid value."),
@@ -207,7 +207,8 @@ FACTORS_WRONG = [
     ('{ lr = 0.2 }', '{ lr = -1 }', 13,
      "study norm, arm 'dropout 0, rate 0.2': recipe.lr cannot be -1: Input should be greater than 0."),
     ('"0.5" = { "model.dropout" = 0.5 }', '0.5 = { "model.dropout" = 0.5 }', 9,
-     "this is not TOML: Cannot mutate immutable namespace ('factors', 'dropout', '0')."),
+     "this is not TOML: Cannot mutate immutable namespace ('factors', 'dropout', '0'). A point divides keys: write each "
+     "level in quotes, \"0.5\"."),
     ('"0" = {}\n"0.5" = {', '0.5 = {', 8,
      'A point divides keys in TOML: write the level in quotes, "0.5".'),
     ('"0" = {}\n', '', 7, "The factor 'dropout' has 1 level; an effect needs two."),

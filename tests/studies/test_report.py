@@ -5,6 +5,8 @@ standard error 0.02/sqrt 3 = 0.011547, t = 3.4641 with 2 degrees of freedom, two
 so the interval is 0.04 +- 0.049683.
 """
 
+from typing import Any
+
 import pytest
 from made import line, outcome, study
 
@@ -12,6 +14,7 @@ from convscope.studies.design import Confused, Published, arm, equal, factorial,
 from convscope.studies.journal import Line
 from convscope.studies.report import level, report, unit
 from convscope.studies.tables import judged, notes, ranking
+from convscope.studies.verdict import Judgement
 
 OLD, NEW = [0.50, 0.51, 0.52], [0.52, 0.55, 0.58]
 
@@ -37,7 +40,12 @@ def test_means_differences_and_counting_by_hand() -> None:
     assert row.p == pytest.approx(0.07418, abs=1e-5)
     assert row.judgement.verdict == "not distinguishable"
     assert found.images == 200
-    assert found.counting == pytest.approx((0.51 * 0.49 / 200) ** 0.5)
+    assert old.counting == pytest.approx((0.51 * 0.49 / 200) ** 0.5)
+    assert new.counting == pytest.approx((0.55 * 0.45 / 200) ** 0.5)
+    assert (
+        "Every accuracy counts 200 validation images, the same for all runs: that alone leaves a standard deviation of "
+        "3.52 to 3.53 points, which the intervals over seeds do not include."
+    ) in notes(found)
     assert found.is_complete
 
 
@@ -53,7 +61,8 @@ def test_holm_counts_comparisons_that_lost_their_runs_too() -> None:
         row.judgement.sentence.partition("(")[2].partition(" would")[0] for row in found.comparisons[:2]
     ]
     assert needed == ["about 6"] * 2  # for 2 sd at 0.05 / 3; alone it would be 5
-    assert found.comparisons[2].judgement.sentence == "no seed that both 'never' and 'old' finished"
+    said = found.comparisons[2].judgement.sentence
+    assert said == "no seed of which both 'never' and 'old' gave a number"
     assert found.arms[3].runs == "0 of 3: 3 not run"
     assert not found.is_complete
 
@@ -214,7 +223,8 @@ def test_only_an_accuracy_has_an_error_of_counting() -> None:
     ):
         design = study(arm("old"), arm("new", lr=0.3), measure=measure)
         lines = [line("x", numbers={measure: 0.5})] * 3
-        assert (report(outcome(design, {"old": lines, "new": lines})).counting is not None) == known
+        (old, _) = report(outcome(design, {"old": lines, "new": lines})).arms
+        assert (old.counting is not None) == known
 
 
 def test_effects_of_two_seeds_have_no_p() -> None:
@@ -288,8 +298,57 @@ def test_numbers_are_written_in_their_unit() -> None:
     assert level("final_loss")(0.52317) == "0.5232"
 
 
-def test_a_report_of_different_sets_does_not_count_images_together() -> None:
-    design = study(arm("old"), arm("new", data="mnist"))
-    lines = [line(f"new/{seed}", 0.5, images=100) for seed in range(3)]
+@pytest.mark.parametrize(
+    ("changes", "images"), [({"data": "mnist"}, 200), ({"data.split_seed": 1}, 200), ({"data": "mnist"}, 100)]
+)
+def test_images_of_different_sets_or_splits_are_not_called_the_same(
+    changes: dict[str, Any], images: int
+) -> None:
+    design = study(arm("old"), arm("new", changes))
+    lines = [line(f"new/{seed}", 0.5, images=images) for seed in range(3)]
     found = report(outcome(design, {"old": OLD, "new": lines}))
-    assert (found.images, found.counting) == (0, None)
+    assert found.images == 0
+    assert not any("counts" in note for note in notes(found))
+
+
+def test_wrong_training_labels_leave_the_validation_images_the_same() -> None:
+    design = study(arm("old"), arm("new", {"data.label_noise": "symmetric:rate=0.2"}))
+    assert report(outcome(design, {"old": OLD, "new": NEW})).images == 200
+
+
+def test_from_two_seeds_there_is_no_verdict_though_one_arm_diverged() -> None:
+    design = study(arm("old"), arm("new", lr=0.3), greater("old", "new", "S1.1"), seeds=2)
+    (row,) = report(outcome(design, {"old": OLD[:2], "new": [diverged("a"), diverged("b")]})).comparisons
+    assert row.judgement == Judgement(
+        "none", "no verdict from fewer than 3 seeds: 2 of 2 runs of 'new' diverged"
+    )
+
+
+def test_optimizers_without_tries_of_their_own_are_no_fair_comparison() -> None:
+    adam = arm("new", optimizer="adam")
+    asked = study(arm("old"), adam)
+    said = (
+        "The arms differ in their optimizer, and each ran at the one learning rate it was given: a fair comparison gives "
+        "each the same number of tries (S3.66, E2.6; `tries`)."
+    )
+    assert said in notes(report(outcome(asked, {"old": OLD, "new": NEW})))
+    rates = {"lr": [0.1, 0.2]}
+    asked = study(arm("old", tries=rates), arm("new", optimizer="adam", tries=rates))
+    assert said not in notes(report(outcome(asked, {"old": OLD, "new": NEW})))
+
+
+def test_an_interval_that_leaves_the_possible_is_explained() -> None:
+    design = study(arm("old"), arm("new", lr=0.3))
+    said = "A t interval that leaves 0 to 100 % tells that its seeds are too few, or that they end in two ways: runs.csv."
+    assert said in notes(report(outcome(design, {"old": OLD, "new": [0.2, 0.99, 0.98]})))
+    assert said not in notes(report(outcome(design, {"old": OLD, "new": NEW})))
+
+
+def test_why_runs_failed_stands_below_the_table() -> None:
+    design = study(arm("old"), arm("new", lr=0.3))
+    lost = line("new/1", None, status="failed", message="MemoryError: 12 GiB.", numbers={})
+    found = notes(report(outcome(design, {"old": [diverged(key) for key in "abc"], "new": [0.5, lost, 0.6]})))
+    assert "old: with a number 0 of 3: 3 diverged." in found
+    assert (
+        "new: with a number 2 of 3: 1 failed; its mean and interval are of those; failed: MemoryError: 12 GiB."
+    ) in found

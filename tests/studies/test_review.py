@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 import pytest
 
 from convscope.core import catalog
@@ -48,6 +49,9 @@ def test_what_is_whole_is_not_refused() -> None:
     assert found.measures == ("final_accuracy", "gap")
 
 
+CELLS = list(
+    factorial({"norm": {"none": {}, "batch": {"model.norm": "batch"}}, "rate": {"1": {}, "2": {"lr": 0.2}}})
+)
 NINE = [arm(str(i), lr=0.1 + i / 10) for i in range(9)]
 WRONG: list[tuple[str, dict[str, Any], tuple[str | int, ...], str]] = [
     ("no name", {"name": " "}, ("name",), "' ' cannot name a study: it also names the folder of its results."),
@@ -58,6 +62,22 @@ WRONG: list[tuple[str, dict[str, Any], tuple[str | int, ...], str]] = [
      "study s has no expectation. Write it down before anything runs."),
     ("also", {"also": "gap"}, ("also",), "study s: also is a list: ['gap'], not 'gap'."),
     ("inspect", {"inspect": "weights"}, ("inspect",), "study s: inspect is a list: ['weights'], not 'weights'."),
+    ("NumPy", {"parts": [A, arm("b", batch_size=np.int64(7))]}, ("arm", 1, "batch_size"),
+     "study s, arm 'b': batch_size cannot be np.int64(7) (int64). Give a plain number, text or list, as in a TOML file; "
+     "of a NumPy number its .item()."),
+    ("NumPy tried", {"parts": [arm("a", tries={"lr": np.float32([0.25])}), B]}, ("arm", 0, "lr"),
+     "study s, arm 'a': lr cannot be np.float32(0.25) (float32). Give a plain number, text or list, as in a TOML file; of "
+     "a NumPy number its .item()."),
+    ("hole", {"parts": CELLS[1:], "baseline": CELLS[1].name}, ("arm",),
+     "study s: its arms are no complete factorial: it has 3 cells, not one for every combination of levels. Yield all of "
+     "`factorial`."),
+    ("one more", {"parts": [*CELLS, arm("a", l1=0.1)]}, ("arm",),
+     "study s: its arms are no complete factorial: 'a' is none of its cells. Make a study of its own of it."),
+    ("refit", {"parts": [A, arm("b", {"data.refit": True})]}, ("arm", 1),
+     "study s, arm 'b': Runs are judged on one set of validation images, and data.refit trains on them."),
+    ("folds", {"parts": [A, arm("b", {"data.folds": 5})]}, ("arm", 1),
+     "study s, arm 'b': Runs are judged on one set of validation images, and data.folds without data.fold takes each part "
+     "in turn."),
     ("long name", {"name": "x" * 201}, ("name",),
      "'xxxxxxxxxxxxxxxxxxxx'... cannot name a study: it also names a folder, and has more than 200 bytes."),
     ("no count", {"seeds": True}, ("seeds",),
@@ -137,6 +157,8 @@ WRONG: list[tuple[str, dict[str, Any], tuple[str | int, ...], str]] = [
      f"study s, arm 'b': 'lrr' is nothing that an arm can change. Did you mean 'lr'? {CHANGES}"),
     ("no part", {"parts": [A, arm("b", lr=0.2, norm="batch")]}, ("arm", 1, "norm"),
      f"study s, arm 'b': 'norm' is nothing that an arm can change. Did you mean 'model.norm'? {CHANGES}"),
+    ("keyword", {"parts": [A, arm("b", publised=0.5)]}, ("arm", 1, "publised"),
+     f"study s, arm 'b': 'publised' is nothing that an arm can change. Did you mean 'published'? {CHANGES}"),
     ("wrong part", {"parts": [A, arm("b", {"modle.norm": "batch"})]}, ("arm", 1, "modle.norm"),
      f"study s, arm 'b': 'modle.norm' is nothing that an arm can change. Did you mean 'model.norm'? {CHANGES}"),
     ("seed", {"parts": [A, arm("b", seed=3)]}, ("arm", 1, "seed"),

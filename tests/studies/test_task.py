@@ -187,10 +187,10 @@ def test_code_without_a_file_is_no_reason_to_fail(plain: Task, monkeypatch: pyte
     for source in ("def mine(): return 1\n", "def mine(): return 2\n"):
         monkeypatch.setitem(linecache.cache, "<cell>", (len(source), None, source.splitlines(True), "<cell>"))
         exec(compile(source, "<cell>", "exec"), vars(module))
-        hashes.append(tasks.own_code(mine))
+        hashes.append(tasks.own_code(mine.own))
         assert hashes[-1] == {"models/mine": hashlib.sha256(source.encode()).hexdigest()}
     exec("def mine(): return 3", vars(module))
-    assert tasks.own_code(mine) == {"models/mine": ""}
+    assert tasks.own_code(mine.own) == {"models/mine": ""}
 
 
 def test_what_measures_is_hashed_as_it_was_loaded(plain: Task, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,10 +208,10 @@ def test_what_was_seen_by_other_diagnostics_stays_apart(plain: Task, monkeypatch
     compute = plain.config.compute.model_copy(update={"inspect": (Choice(name="weights"),)})
     looking = replace(plain, config=plain.config.model_copy(update={"compute": compute}))
     root = Path("runs/lenet5-digits-0123456789/seed-0")
-    assert tasks._apart(root, plain) == root
-    before = tasks._apart(root, looking)
+    assert tasks.apart(root, plain.config, {}) == root
+    before = tasks.apart(root, looking.config, {})
     monkeypatch.setattr(tasks, "_source_hash", lambda module: "changed")
-    assert len({root, before, tasks._apart(root, looking)}) == 3
+    assert len({root, before, tasks.apart(root, looking.config, {})}) == 3
 
 
 def test_a_run_is_named_by_all_that_its_identity_leaves_out(plain: Task) -> None:

@@ -15,7 +15,7 @@ import torch
 from convscope.compute import environment
 from convscope.core import config as configs
 from convscope.core import files, records
-from convscope.core.errors import ConfigError, UsageError
+from convscope.core.errors import ConfigError, DamagedFile, UsageError
 from convscope.data.images import Sealed
 from convscope.studies import conduct, proposals, space, tune
 from convscope.studies.proposals import Proposals
@@ -282,11 +282,11 @@ OPTIONS = "It is a field of the recipe (`convscope list options`), model, model.
         ),
         (
             {"base": {**SEARCH.base, "data": {"source": "digits", "refit": True}}},
-            "A search is judged on one set of validation images, and data.refit trains on them.",
+            "tune: Runs are judged on one set of validation images, and data.refit trains on them.",
         ),
         (
             {"base": {**SEARCH.base, "data": {"source": "digits", "folds": 5}}},
-            "A search is judged on one set of validation images, and data.folds without data.fold takes each part in "
+            "tune: Runs are judged on one set of validation images, and data.folds without data.fold takes each part in "
             "turn.",
         ),
     ],
@@ -328,6 +328,55 @@ def test_trials_made_under_other_conditions_are_not_pooled(
         assert len(go(whole, allow_mixed=True).trials) == 3
     finally:
         records.write_json(path, before)
+
+
+def test_trials_of_a_network_that_has_been_changed_since_are_not_pooled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither in one table, nor does a run of the network as it was answer for the new one."""
+    monkeypatch.setattr(tune, "own_code", lambda items: {"models/mine": "1"})
+    go(tmp_path, 1)
+    assert len(list(tmp_path.glob("runs/*-own-*/seed-*"))) == 1
+    monkeypatch.setattr(tune, "own_code", lambda items: {"models/mine": "2"})
+    with pytest.raises(
+        UsageError, match=r"other conditions\. The code of models/mine differs\. Begin another"
+    ):
+        go(tmp_path, 2)
+    go(tmp_path, 2, allow_mixed=True)
+    assert len(list(tmp_path.glob("runs/*-own-*/seed-*"))) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("search.json", "{}", "{path} tells of no search."),
+        (
+            "optuna.log",
+            '{"op_code": 0\n{"op_code": 1}\n',
+            "{path} is damaged: Expecting ',' delimiter: line 2 column 1",
+        ),
+    ],
+)
+def test_a_damaged_search_is_refused_in_a_sentence(
+    whole: Path, tmp_path: Path, name: str, content: str, sentence: str
+) -> None:
+    shutil.copytree(whole / "tune", tmp_path / "tune")
+    path = tmp_path / "tune" / name
+    path.write_text(content)
+    with pytest.raises(DamagedFile) as refused:
+        go(tmp_path)
+    said = str(refused.value)
+    assert said.startswith(sentence.format(path=path))
+    assert said.endswith(f"Remove {path.parent}: runs that ended are found again.")
+
+
+def test_a_trial_of_another_version_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(DamagedFile) as refused:
+        tune._known({"number": 0, "changes": {}, "status": "finished", "colour": "red"}, tmp_path)
+    assert str(refused.value) == (
+        f"{tmp_path / 'optuna.log'} holds a trial that this version does not know: got an unexpected keyword argument "
+        f"'colour'. Remove {tmp_path}: runs that ended are found again."
+    )
 
 
 def test_runs_of_another_search_are_taken_over_only_if_they_were_made_as_these_would_be(

@@ -141,8 +141,15 @@ def main(arguments: Sequence[str]) -> int:
         else:
             failed += _reported(study, flags)
     if failed:
-        raise ConvscopeError(f"{failed} runs failed, as the tables say. The same command tries them again.")
+        raise ConvscopeError(failures(failed, flags.show))
     return 0
+
+
+def failures(count: int, shown: bool = False) -> str:
+    """What is said in the end of runs that failed; `shown`: nothing was run now."""
+    runs = "1 run" if count == 1 else f"{count} runs"
+    again = "Without --show they are tried again." if shown else "The same command tries again."
+    return f"{runs} failed, as the tables say. {again}"
 
 
 def _studies(text: str, flags: Flags) -> "list[Study]":
@@ -260,8 +267,10 @@ def _into(flags: Flags) -> Path:
 def _reported(study: "Study", flags: Flags) -> int:
     """Run what is missing, unless that was not asked for; write and print; how many runs failed."""
     from convscope.studies.conduct import recorded
+    from convscope.studies.tables import refuse_another
 
     folder, runs = _into(flags), flags.runs
+    refuse_another(study, folder / study.name)
     if not flags.show:
         runs.chosen()  # what is wrong with it is said before a folder is made
         parse.made_folder(folder, "--into" if flags.into else "--root")
@@ -291,15 +300,12 @@ def told(outcome: "Outcome", folder: Path, format: Format = "png") -> int:
     from convscope.train.run import command_line
 
     found = report(outcome)
-    drawn: dict[str, Any] = {}
+    drawn: list[str] = []
     if format != "none" and any(row.summary for row in found.arms):
-        from convscope import plots
-        from convscope.plots.study import figures
+        from convscope.plots.study import draw_into
 
-        drawn = {f"{name}.{format}": figure for name, figure in figures(found).items()}
-        for name, figure in drawn.items():
-            plots.save(figure, folder / name)
-    tables.write(found, folder, command_line(), list(drawn))
+        drawn = draw_into(found, folder, format)
+    tables.write(found, folder, command_line(), drawn)
     listed = ", ".join(["table.csv, runs.csv, provenance.csv, study.json, study.md", *drawn])
     print(f"{tables.text(found, _width())}\n\nin {folder}: {listed}")  # last: who reads it may be gone
     return sum(row.failed for row in found.arms)

@@ -91,7 +91,7 @@ def main(arguments: Sequence[str]) -> int:
     )
     if found.best is None:
         raise ConvscopeError(
-            f"None of {len(found.trials)} trials finished, so none is the best: {counted(found)}. Search another range."
+            f"No trial finished of {len(found.trials)}, so none is the best: {counted(found)}. Search another range."
         )
     print(f"\n{conclusion(found)}")
     if not flags.seeds:
@@ -105,7 +105,7 @@ def main(arguments: Sequence[str]) -> int:
     print(f"\nin {folder}: {tune.TABLE}, {tune.BEST}")
     print(farewell(folder / tune.BEST, runs.root))
     if failed:
-        raise ConvscopeError(f"{failed} runs failed, as the table says. The same command tries them again.")
+        raise ConvscopeError(verb.failures(failed))
     return 0
 
 

@@ -68,6 +68,18 @@ def measured(axes: Axes, measure: str) -> None:
     if measure.endswith("loss") and 0 < 5 * low <= high:
         axes.set_yscale("log")
         style.plain_log(axes.yaxis)
+    if is_bounded(measure):
+        axes.set_ylim(*possible(*axes.get_ylim()))
+
+
+def is_bounded(measure: str) -> bool:
+    """Whether it lies between 0 and 100 %, as a t interval of it need not."""
+    return measures.is_share(measure) and measure != "gap"
+
+
+def possible(low: float, high: float) -> tuple[float, float]:
+    """The ends of an axis in percent, without what no share can be."""
+    return max(low, -3.0), min(high, 103.0)
 
 
 def legend(made: Figure, axes: Axes) -> None:

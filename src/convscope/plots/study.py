@@ -12,12 +12,14 @@ import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from convscope.core import files
 from convscope.core.errors import UnknownName
 from convscope.core.intervals import student
 from convscope.studies.axis import swept
@@ -26,21 +28,36 @@ from convscope.studies.design import Arm, Study
 from convscope.studies.report import ArmRow, Report
 from convscope.studies.task import CURVES
 
-from . import arms, style, sweep
+from . import arms, save, style, sweep
+
+FIGURES = ("intervals", "curves", "bands", "sweep")
 
 
 def figures(report: Report) -> dict[str, Figure]:
-    """All figures that this study has: `intervals`; `curves`, `bands`, `sweep` where there is something to draw."""
+    """Those of `FIGURES` that this study has: `intervals`, and the others where there is something to draw."""
     study, outcome = report.study, report.outcome
     drawn = {"intervals": intervals(report)}
     shown = "val_loss" if study.measure.endswith("loss") else "val_accuracy"
     if _has_lines(outcome, shown):
         drawn["curves"] = curves(outcome, shown)
-    if len(study.factors) == 2 and _has_lines(outcome, "train_loss"):
+    # A band means something where a small step makes it narrow or wide: over learning rates (S2.28).
+    if len(study.factors) == 2 and study.axis == "lr" and _has_lines(outcome, "train_loss"):
         drawn["bands"] = bands(outcome)
     if study.axis:
         drawn["sweep"] = sweep.draw(report)
     return drawn
+
+
+def draw_into(report: Report, folder: Path, format: str = "png") -> list[str]:
+    """Draw all figures into a folder, and take away those that the study had before; the names of the files."""
+    drawn = figures(report)
+    for name in FIGURES:
+        path = folder / f"{name}.{format}"
+        if name in drawn:
+            save(drawn[name], path)
+        else:
+            files.remove(path)
+    return [f"{name}.{format}" for name in drawn]
 
 
 def _has_lines(outcome: Outcome, measure: str) -> bool:
@@ -67,6 +84,8 @@ def intervals(report: Report) -> Figure:
     axes.set_yticks(range(len(names)), names, fontsize=8)
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.set_xlabel(arms.named(study.measure), fontsize=8)
+    if arms.is_bounded(study.measure):
+        axes.set_xlim(*arms.possible(*axes.get_xlim()))
     arms.legend(made, axes)
     arms.title(made, report.outcome)
     return made
@@ -186,10 +205,9 @@ def _panel(axes: Axes, outcome: Outcome, group: _Group, measure: str) -> None:
 
 
 def bands(outcome: Outcome) -> Figure:
-    """`band` of a study with two factors: over the one that is its axis, or else over its second."""
-    factors = list(outcome.study.factors)
-    factor = swept(outcome.study).factor if outcome.study.axis else factors[1]
-    return band(outcome, factor, next(name for name in factors if name != factor))
+    """`band` of a study with two factors: over the one that is its axis."""
+    factor = swept(outcome.study).factor
+    return band(outcome, factor, next(name for name in outcome.study.factors if name != factor))
 
 
 def band(outcome: Outcome, factor: str, by: str) -> Figure:

@@ -28,8 +28,9 @@ def draw(report: Report) -> Figure:
     """The measure along the study's axis: seeds, mean and 95 % t interval, and the published numbers.
 
     An axis that is a change of the arms, such as `lr`, is logarithmic, with 0 behind a break at the left; one that is
-    a factor is linear. In a factorial each combination of the other factors' levels is a line. Where runs diverged
-    or failed, a cross above says how many.
+    a factor is linear. In a factorial each combination of the other factors' levels is a line; elsewhere the baseline is
+    marked, such as the threshold of double descent, and where a study tells train_accuracy beside an accuracy, that is
+    dashed. Where runs diverged or failed, a cross above says how many.
     """
     study = report.study
     axis = Axis(**vars(swept(study)))
@@ -41,6 +42,9 @@ def draw(report: Report) -> Figure:
         lines.setdefault(label, []).append(row)
     for number, (label, rows) in enumerate(lines.items()):
         _line(axes, report.outcome, rows, axis, label or "measured", number, len(lines))
+    if not study.factors:
+        base = axis.place(axis.values[study.baseline])
+        axes.axvline(base, color="0.6", linewidth=0.8, zorder=0, label=f"baseline: {study.baseline}")
     axis.ruled(axes)
     axes.set_xlabel(_NAMES.get(study.axis, study.axis.rpartition(".")[2].replace("_", " ")), fontsize=8)
     arms.measured(axes, study.measure)
@@ -126,6 +130,9 @@ def _line(
     axes.errorbar(
         places, mean, [mean - low, high - mean], fmt="o", markersize=4.5, capsize=3, color=colour, label=label
     )
+    if measure in ("final_accuracy", "best_accuracy") and any("train_accuracy" in row.also for row in rows):
+        train = [scale * arms.ends(row.also.get("train_accuracy"))[0] for row in rows]
+        axes.plot(places, train, "--", linewidth=0.8, color=colour, label="training images")
     connected = [not axis.is_broken or axis.values[row.arm.name] > 0 for row in rows]
     axes.plot(places, np.where(connected, mean, np.nan), linewidth=1, color=colour)
     printed = [

@@ -2,7 +2,7 @@
 
 Arms x seeds on shared seeds: designed (design.py), planned (plan.py), run
 (conduct.py), judged (report.py) and written down (tables.py).  A study is one
-function, see `convscope.study`; `run_study` does all the rest of it.
+function, see `convscope.study`; `run_study` does all the rest of it but the figures.
 """
 
 from __future__ import annotations
@@ -66,7 +66,8 @@ def run_study(
     """Run what is missing of a study, write its tables, and say what was found.
 
     Args:
-        what: what a function decorated with `study` gives, that function, a name of the catalog, or a TOML file.
+        what: what a function decorated with `study` gives, that function, a name of the catalog, or a file with one
+            study, in TOML or Python.
         seeds: how many; 0 is the study's own number.
         executor: `processes` is as fast as there are cores, and in a script needs the usual guard,
             `if __name__ == "__main__":`, because each worker imports the script; `ray` takes a cluster.
@@ -81,7 +82,8 @@ def run_study(
         watch: called with each task and the share of its steps that is made, and with its line at its end.
 
     Returns:
-        The report: arms with intervals, comparisons with verdicts, effects; the files are in `into`/NAME.
+        The report: arms with intervals, comparisons with verdicts, effects. Its tables and page are in `into`/NAME;
+        `convscope.plots.study.figures(report)` draws it.
 
     Raises:
         UsageError: names, options, or runs that must not be pooled; before anything runs.
@@ -97,19 +99,30 @@ def run_study(
     from .file import read
     from .report import report
 
-    if isinstance(what, str | Path) and Path(what).suffix == ".toml":
-        (what,) = read(Path(what))
+    if isinstance(what, str | Path) and Path(what).suffix in (".toml", ".py"):
+        found = read(Path(what))
+        if len(found) > 1:
+            raise UsageError(
+                f"{what} holds {len(found)} studies, {', '.join(study.name for study in found)}; run_study takes one. "
+                f"Import the function."
+            )
+        what = found[0]
     elif isinstance(what, str):
         what = catalog.find("studies", what).load()
     asked = what() if callable(what) else what
     if not isinstance(asked, Study):
         raise UsageError(
-            f"run_study takes a function decorated with `study`, a name of `convscope list studies` or a TOML file, not "
+            f"run_study takes a function decorated with `study`, a name of `convscope list studies` or a file, not "
             f"{type(asked).__name__}."
         )
     if seeds:
         asked = asked.with_seeds(seeds)
+    if threads < 1:
+        raise UsageError(
+            f"threads cannot be {threads}: results depend on their number, so it is given: 1 or more."
+        )
     folder = Path(into) if into else Path(root) / "studies"
+    tables.refuse_another(asked, folder / asked.name)
     place = Place(
         Path(root),
         Path(data_dir) if data_dir else None,
@@ -125,6 +138,6 @@ def run_study(
         allow_mixed=allow_mixed,
         watch=watch or unwatched,
     )
-    found = report(outcome)
-    tables.write(found, folder / asked.name, place.command)
-    return found
+    told = report(outcome)
+    tables.write(told, folder / asked.name, place.command)
+    return told

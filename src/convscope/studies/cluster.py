@@ -217,9 +217,10 @@ def _connected(address: str, cpus: int) -> Iterator[Any]:
         except Exception as error:
             ray.shutdown()
             where = f"The Ray cluster at {address}" if address else "Ray on this machine"
-            raise UsageError(
-                f"{where} could not be used: {' '.join(str(error.__cause__ or error).split())}"
-            ) from error
+            # Some of what Ray says is a whole traceback, whose last line tells what it was.
+            said = str(error.__cause__ or error).strip()
+            said = said.splitlines()[-1] if "Traceback" in said else said
+            raise UsageError(f"{where} could not be used: {' '.join(said.split())}") from error
     try:
         yield ray
     finally:

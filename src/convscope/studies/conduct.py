@@ -211,7 +211,7 @@ class _Maker:
             UsageError: a user's module is not what it was when these runs were made.
         """
         for task, line in known:
-            if not (own := own_code(task)):
+            if not (own := own_code(task.own)):
                 continue
             now = replace(line, environment={**line.environment, "beside": own})
             if mixed := differences([(task.config, line), (task.config, now)]):

@@ -40,7 +40,7 @@ FORMS: tuple[Form, ...] = ("greater", "less", "equal", "different")
 LARGEST_FAMILY = 6
 """Comparisons in one table; more need a reason, for each takes power from the others (Holm)."""
 FIRST_TRIAL_SEED = 1_000_000
-"""Seeds of the runs that choose a learning rate: none of those by which arms are then compared."""
+"""Seeds of the runs that choose among tries: none of those by which arms are then compared."""
 
 
 @dataclass(frozen=True)
@@ -245,7 +245,7 @@ def _meant(key: str, table: Mapping[str, Mapping[str, Any]]) -> str:
     """The nearest changes; above all the one that lacks its part: `norm` for `model.norm`."""
     model = table["model"].get("name")
     options = catalog.options(catalog.find("models", model)) if model in catalog.names("models") else {}
-    known = ["model", "data", *Recipe.model_fields]
+    known = ["model", "data", "published", "confused", "tries", *Recipe.model_fields]
     known += [f"data.{name}" for name in DataConfig.model_fields] + [f"model.{name}" for name in options]
     same = [name for name in known if name.partition(".")[2] == key.rpartition(".")[2]]
     return f" Did you mean {same[0]!r}?" if same else nearest(key.removeprefix("recipe."), known)

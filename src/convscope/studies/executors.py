@@ -323,11 +323,13 @@ def executor(name: str, workers: int = 0, address: str = "") -> Executor:
 
     Raises:
         UnknownName: no such executor.
-        ConfigError: an address for another executor.
+        ConfigError: an address for another executor, or workers below 0.
         MissingExtra: Ray is not installed.
     """
     if name not in NAMES:
         raise UnknownName("executor", name, NAMES)
+    if workers < 0:
+        raise ConfigError(f"workers cannot be {workers}: how many processes, or 0 for one per core.")
     if address and name != "ray":
         raise ConfigError(f"--address belongs to --executor ray, not to {name}.")
     if name == "ray":

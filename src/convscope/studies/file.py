@@ -106,6 +106,10 @@ def _parsed(path: Path) -> tuple[str, dict[str, Any]]:
     except tomllib.TOMLDecodeError as error:
         said = re.fullmatch(r"(.*) \(at (?:line (\d+), column \d+|end of document)\)", str(error))
         reason, line = (said[1], int(said[2] or len(text.splitlines()))) if said else (str(error), 1)
+        if (
+            "immutable namespace" in reason
+        ):  # 0 = {} and then 0.5 = {}: to TOML the second is the key 5 of the first
+            reason += '. A point divides keys: write each level in quotes, "0.5"'
         raise ConfigError(f"{path}, line {line}: this is not TOML: {reason}.") from None
 
 
@@ -269,7 +273,8 @@ def _typed(
         try:
             # Through `Form` a claim's form would be refused here, in words that are not ours; review.py does it.
             kind = str if hints[key] == design.Form else hints[key]
-            found[key] = TypeAdapter(kind).validate_python(value)
+            given = tuple(value) if isinstance(value, list) else value
+            found[key] = TypeAdapter(kind).validate_python(given, strict=True)
         except ValidationError as error:
             reason = error.errors()[0]["msg"]
             raise Refusal(f"{key} of {what} cannot be {value!r}: {reason}.", *place, key) from None

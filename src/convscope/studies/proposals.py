@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, cast
 from warnings import catch_warnings, simplefilter
 
 from convscope.core import files
-from convscope.core.errors import MissingExtra
+from convscope.core.errors import DamagedFile, MissingExtra
 from convscope.core.records import Record
 
 from .space import Axis, Range
@@ -71,8 +71,14 @@ class Proposals:
         backend = storages.journal.JournalFileBackend(str(path), lock_obj=cast(Any, _Held()))
         with catch_warnings():
             simplefilter("ignore", self._optuna.exceptions.ExperimentalWarning)
+            try:
+                storage = storages.JournalStorage(backend)  # which reads the file
+            except (ValueError, KeyError) as error:
+                raise DamagedFile(
+                    f"{path} is damaged: {error}. Remove {path.parent}: runs that ended are found again."
+                ) from None
             self._study: optuna.study.Study = self._optuna.create_study(
-                storage=storages.JournalStorage(backend),
+                storage=storage,
                 study_name="search",
                 direction="maximize" if higher else "minimize",
                 pruner=pruners.MedianPruner(STARTUP, WARMUP) if judged else pruners.NopPruner(),

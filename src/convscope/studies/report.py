@@ -33,6 +33,8 @@ class ArmRow:
     arm: Arm
     summary: Summary | None
     """Of the study's measure; None if no run finished."""
+    counting: float | None
+    """Standard deviation that counting its validation images alone leaves an accuracy; None for other measures."""
     also: dict[str, Summary]
     """Further measures."""
     diverged: int
@@ -68,7 +70,7 @@ class ComparisonRow:
     paired: Paired | None
     """Differences on shared seeds; None without a seed that both arms finished."""
     p: float | None
-    """After Holm over all comparisons of this study; None without a verdict."""
+    """After Holm over all comparisons of this study; None without a verdict, and for the verdict diverged."""
     judgement: Judgement
 
 
@@ -103,9 +105,7 @@ class Report:
     effects: tuple[EffectRow, ...]
     pairs: tuple[PairRow, ...]
     images: int
-    """Validation images of a run; 0 if they differ between arms."""
-    counting: float | None
-    """Standard deviation of an accuracy from counting so many images alone, at the baseline's; None if unknown."""
+    """Validation images of a run, the same for all arms; 0 if they differ."""
 
     @property
     def study(self) -> Study:
@@ -127,11 +127,12 @@ def report(outcome: Outcome) -> Report:
     """Judge what is there; a study that is not complete is judged as far as it goes."""
     study = outcome.study
     images = {line.images for arm in study.arms for line in outcome.lines(arm.name) if line.images}
-    count = images.pop() if len(images) == 1 else 0
-    baseline = outcome.values(study.baseline, study.measure)
-    counting = None
-    if count and baseline and study.measure in ("final_accuracy", "best_accuracy"):
-        counting = stats.counting_error(fmean(baseline.values()), count)
+    # Of one data set and split; which of its training labels are wrong does not matter to them.
+    splits = {
+        study.config(arm, 0).data.model_copy(update={"label_noise": None}).model_dump_json()
+        for arm in study.arms
+    }
+    count = images.pop() if len(images) == len(splits) == 1 else 0
     return Report(
         outcome=outcome,
         arms=tuple(_arm_row(outcome, arm) for arm in study.arms),
@@ -139,22 +140,26 @@ def report(outcome: Outcome) -> Report:
         effects=tuple(_effects(outcome)),
         pairs=tuple(row for arm in study.arms if (row := _pairs(outcome, arm))),
         images=count,
-        counting=counting,
     )
 
 
 def _arm_row(outcome: Outcome, arm: Arm) -> ArmRow:
     lines, lost = outcome.lines(arm.name), outcome.lost(arm.name)
+    study = outcome.study
     found = {
         measure: stats.summary(list(values.values()))
-        for measure in outcome.study.measures
+        for measure in study.measures
         if (values := outcome.values(arm.name, measure))
     }
+    summary = found.get(study.measure)
+    images = next((line.images for line in lines if line.images), 0)
+    counts = summary is not None and images and study.measure in ("final_accuracy", "best_accuracy")
     seconds = [line.provenance["seconds"] for line in lines if line.provenance.get("seconds")]
     return ArmRow(
         arm=arm,
-        summary=found.get(outcome.study.measure),
-        also={measure: found[measure] for measure in outcome.study.measures[1:] if measure in found},
+        summary=summary,
+        counting=stats.counting_error(summary.mean, images) if summary and counts else None,
+        also={measure: found[measure] for measure in study.measures[1:] if measure in found},
         diverged=lost["diverged"],
         failed=lost["failed"],
         numberless=lost["without a number"],
@@ -191,7 +196,7 @@ def _row(
         judgement = _judged_by_divergence(outcome, comparison, lost)
     elif paired is None:
         judgement = Judgement(
-            "none", f"no seed that both {comparison.arm!r} and {comparison.than!r} finished"
+            "none", f"no seed of which both {comparison.arm!r} and {comparison.than!r} gave a number"
         )
     else:
         judgement = verdict.judge(comparison.form, paired, p, comparison.within, unit(measure), level)
@@ -219,6 +224,8 @@ def _judged_by_divergence(outcome: Outcome, comparison: Comparison, lost: dict[s
     )
     finished = {name: len(outcome.values(name, measure)) for name in lost}
     ours, theirs = comparison.arm, comparison.than
+    if study.seeds < verdict.LEAST_SEEDS:
+        return Judgement("none", f"no verdict from fewer than {verdict.LEAST_SEEDS} seeds: {said}")
     for gone, other in ((ours, theirs), (theirs, ours)):
         if lost[gone] == study.seeds and finished[other] == study.seeds and measure in DECIDED_BY_DIVERGENCE:
             worse = "less" if measures.higher_is_better(measure) else "greater"

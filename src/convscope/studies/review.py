@@ -7,6 +7,7 @@ comparison that would not be fair.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, get_type_hints
@@ -14,6 +15,7 @@ from typing import Any, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 
 from convscope.core import config as configs
+from convscope.core.config import RunConfig
 from convscope.core.errors import ConfigError, UnknownName, UsageError, nearest
 
 from . import measures, stats
@@ -56,8 +58,8 @@ def review(study: Study) -> None:
     """
     where = f"study {study.name}"
     for ask in (
-        _types, _words, _numbers, _names, _measures, _looks, _base, _arms, _published, _tries, _axis, _comparisons,
-        _family,
+        _types, _words, _numbers, _names, _measures, _looks, _base, _arms, _cells, _published, _tries, _axis,
+        _comparisons, _family,
     ):  # fmt: skip
         ask(study, where)
 
@@ -70,6 +72,8 @@ def _types(study: Study, where: str) -> None:
     _typed(study, where)
     for number, arm in enumerate(study.arms):
         _typed(arm, f"{where}, arm {arm.name!r}", "arm", number)
+        for changes in (arm.changes, *arm.tries):
+            _plain(changes, f"{where}, arm {arm.name!r}", "arm", number)
         for part, key in ((arm.published, "published"), (arm.confused, "confused")):
             if part:
                 _typed(part, f"{where}, arm {arm.name!r}, {key}", "arm", number, key)
@@ -87,6 +91,19 @@ def _typed(part: object, what: str, *place: str | int) -> None:
             raise Refusal(
                 f"{what}: {key} cannot be {value!r}: {error.errors()[0]['msg']}.", *place, key
             ) from None
+
+
+def _plain(changes: Mapping[str, Any], what: str, *place: str | int) -> None:
+    """An arm's values are written into study.json: `np.int64(7)` would train, and fail there."""
+    for key, value in changes.items():
+        try:
+            json.dumps(value, allow_nan=False)
+        except (TypeError, ValueError):
+            raise Refusal(
+                f"{what}: {key} cannot be {value!r} ({type(value).__name__}). Give a plain number, text or list, as in "
+                f"a TOML file; of a NumPy number its .item().",
+                *place, key,
+            ) from None  # fmt: skip
 
 
 def _words(study: Study, where: str) -> None:
@@ -202,6 +219,19 @@ def _arms(study: Study, where: str) -> None:
         seen[same] = arm.name
 
 
+def _cells(study: Study, where: str) -> None:
+    """Effects are of complete factorials: of one with a hole nothing would be concluded, without a word."""
+    cells = [arm for arm in study.arms if arm.levels]
+    if cells and not study.factors:
+        over = [arm.name for arm in study.arms if not arm.levels]
+        why = (
+            f"{over[0]!r} is none of its cells. Make a study of its own of it"
+            if over
+            else f"it has {len(cells)} cells, not one for every combination of levels. Yield all of `factorial`"
+        )
+        raise Refusal(f"{where}: its arms are no complete factorial: {why}.", "arm")
+
+
 def _run(study: Study, arm: Arm, number: int, where: str, blamed: str = "") -> str:
     """What names the run of an arm, as far as it is known without data.
 
@@ -214,8 +244,19 @@ def _run(study: Study, arm: Arm, number: int, where: str, blamed: str = "") -> s
     except UsageError as error:
         key = blamed or _to_blame(study, arm)
         raise Refusal(_prefixed(error, where), "arm", number, *([key] if key else [])) from None
+    if wrong := no_validation(config):
+        raise Refusal(f"{where}: {wrong}", "arm", number)
     # Two of a kind at different places are different data; weights from elsewhere are another start.
     return f"{configs.identity(config, config.data.source)} {config.recipe.weights}"
+
+
+def no_validation(config: RunConfig) -> str:
+    """Why a run gives no number on one set of validation images; empty if it does."""
+    if config.data.refit:
+        return "Runs are judged on one set of validation images, and data.refit trains on them."
+    if config.data.folds and config.data.fold is None:
+        return "Runs are judged on one set of validation images, and data.folds without data.fold takes each part in turn."
+    return ""
 
 
 def _to_blame(study: Study, arm: Arm) -> str:

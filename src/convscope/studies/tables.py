@@ -3,8 +3,10 @@
 table.csv        an arm and measure per row: published, mean, interval, runs
 runs.csv         a run per row, finished or not
 study.json       everything: design, verdicts, effects, every number of every run
-provenance.csv   seconds, commit and device of each run: the only file that differs when runs are repeated
+provenance.csv   seconds, commit and device of each run
 study.md         for people: tables with seconds beside accuracy, verdicts in words
+
+Of these the last two differ when the same runs are made again.
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from convscope.core import files
+from convscope.core import files, records
+from convscope.core.errors import DamagedFile, UsageError
 
 from . import measures
 from .conduct import Outcome, Trial
@@ -203,7 +206,7 @@ def notes(report: Report) -> list[str]:
     study, found = report.study, list(report.study.remarks)
     if not report.is_complete:
         found.append(
-            "Not every run has been made: verdicts are provisional, and stopping where they please would be no test."
+            "Not every run has been made: verdicts are provisional, and to stop as soon as they please would be no test."
         )
     if 0 < study.designed_seeds < study.seeds:
         found.append(
@@ -214,34 +217,62 @@ def notes(report: Report) -> list[str]:
         found.append(f"The design has {study.designed_seeds} seeds; these are the first {study.seeds}.")
     if ranked := ranking(report):
         found.append(ranked)
-    if report.counting is not None:
+    errors = [100 * row.counting for row in report.arms if row.counting is not None]
+    if report.images and errors:
+        ends = dict.fromkeys(f"{end:.2f}" for end in (min(errors), max(errors)))
         found.append(
-            f"Every accuracy counts {report.images:,} validation images, the same for all runs: that alone has a "
-            f"standard deviation of {100 * report.counting:.2f} points, which the intervals over seeds do not hold."
+            f"Every accuracy counts {report.images:,} validation images, the same for all runs: that alone leaves a "
+            f"standard deviation of {' to '.join(ends)} points, which the intervals over seeds do not include."
         )
     if study.measure == "best_accuracy":
+        found.append("The best epoch is chosen on the images it is scored on, so it is a little high.")
+    if any(_leaves_bounds(row.summary, study.measure) for row in report.arms):
         found.append(
-            "The best epoch is chosen on the images it is scored on, as the source does, so it is a little high."
+            "A t interval that leaves 0 to 100 % tells that its seeds are too few, or that they end in two ways: runs.csv."
+        )
+    if unfair(study):
+        found.append(
+            "The arms differ in their optimizer, and each ran at the one learning rate it was given: a fair comparison "
+            "gives each the same number of tries (S3.66, E2.6; `tries`)."
         )
     if "train_accuracy" in study.measures and any(
         study.config(arm, 0).data.label_noise for arm in study.arms
     ):
         found.append(
-            "Train accuracy counts training images by their true labels: whoever fits all given labels, a share e of them "
-            "wrong, has about 1 - e."
+            "Train accuracy counts training images by their true labels: a network that fits all given labels, a share e "
+            "of them wrong, scores about 1 - e."
         )
     found += [_chosen(report.outcome, trial) for trial in report.outcome.trials if trial.chosen]
     found += [f"Pooled although runs differ (--allow-mixed): {said}" for said in report.outcome.mixed]
     if study.factors and any(row.diverged for row in report.arms):
         found.append(
             "Effects are of the seeds of which no run diverged, and have no p: what is left is no fair sample."
+            if report.effects
+            else "There are no effects: of every seed a run diverged."
         )
     lost = [row for row in report.arms if row.diverged or row.failed or row.numberless]
-    found += [
-        f"{row.arm.name}: finished {row.runs}; its mean and interval are of those that finished."
-        for row in lost
-    ]
+    found += [f"{row.arm.name}: with a number {row.runs}{_why(report.outcome, row)}." for row in lost]
     return found
+
+
+def _why(outcome: Outcome, row: ArmRow) -> str:
+    """What follows from an arm's lost runs: of what its mean is, and why runs failed."""
+    said = "; its mean and interval are of those" if row.summary else ""
+    failures = dict.fromkeys(line.message for line in outcome.lines(row.arm.name) if line.status == "failed")
+    return said + "".join(f"; failed: {message.rstrip('.')}" for message in failures)
+
+
+def _leaves_bounds(summary: Summary | None, measure: str) -> bool:
+    """Whether the interval of a share that cannot be negative, or above 1, is."""
+    if summary is None or summary.low is None or summary.high is None or measure == "gap":
+        return False
+    return measures.is_share(measure) and (summary.low < 0 or summary.high > 1)
+
+
+def unfair(study: Study) -> bool:
+    """Whether optimizers are compared, and no arm has a choice of its learning rate."""
+    optimizers = {study.config(arm, 0).recipe.optimizer.name for arm in study.arms}
+    return len(optimizers) > 1 and not any(arm.tries for arm in study.arms)
 
 
 def origin(lines: Iterable[Line]) -> str:
@@ -356,6 +387,26 @@ def write(report: Report, folder: Path, command: str, figures: Sequence[str] = (
         (json.dumps(as_json(report), indent=1, allow_nan=False) + "\n").encode(),
     )
     files.write(folder / "study.md", markdown(report, command, figures).encode())
+
+
+def refuse_another(study: Study, folder: Path) -> None:
+    """What has another question and other arms is no later version of the same study, and would be overwritten.
+
+    Raises:
+        UsageError: such a study's results are in the folder.
+    """
+    try:
+        there = records.read_json(folder / "study.json")["study"]
+        same = there["question"] == study.question or {arm["name"] for arm in there["arms"]} & {
+            arm.name for arm in study.arms
+        }
+    except (OSError, DamagedFile, KeyError, TypeError):
+        return
+    if not same:
+        raise UsageError(
+            f"{folder} holds another study of this name, {there['question']!r}. Give one of the two another name, or "
+            f"another folder with --into; or remove that folder, whose runs stay in the journal."
+        )
 
 
 def _table_rows(report: Report) -> Iterable[Sequence[Any]]:

@@ -12,7 +12,7 @@ import importlib
 import inspect
 import sys
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -77,17 +77,17 @@ def _looking(config: RunConfig) -> str:
     return " ".join([*names, config.compute.inspect_every]) if names else ""
 
 
-def _apart(root: Path, task: Task) -> Path:
+def apart(root: Path, config: RunConfig, own: Mapping[str, str]) -> Path:
     """A run's directory; of its own for what no run's identity tells apart.
 
     That is each way of looking and each version of what looks, since a run that has ended cannot be looked at any more,
     and each version of a user's modules.  As far below the results root as any other, whose ledger of test openings
     counts for all.
     """
-    name, looking = root.parent.name, _looking(task.config)
+    name, looking = root.parent.name, _looking(config)
     if looking:
         looking += f" {_source_hash(DIAGNOSTICS)}"
-    for what, text in (("looking", looking), ("own", " ".join(own_code(task).values()))):
+    for what, text in (("looking", looking), ("own", " ".join(own.values()))):
         if text:
             name += f"-{what}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
     return root.parent.with_name(name) / root.name
@@ -112,7 +112,7 @@ def perform(task: Task, report: Report) -> Line:
         _register(task.own)
         beside = code_beside(task)  # now, as it was loaded: a user may edit a file while this run learns
         config, data, root = training.located(task.config, task.place)
-        run = Run(_apart(root, task))
+        run = Run(apart(root, task.config, own_code(task.own)))
         with suppress(Diverged):  # its record says so
             _patiently(lambda: training.in_directory(config, data, run.root, task.place, watch))
         if not run.paths.environment.exists():
@@ -157,14 +157,14 @@ def code_beside(task: Task) -> dict[str, str]:
     for text in asked:
         catalog.find("diagnostics", configs.choice(text).name).load()
     modules = [measures.__name__, *([DIAGNOSTICS] if asked else [])]
-    return {**{module: _source_hash(module) for module in modules}, **own_code(task)}
+    return {**{module: _source_hash(module) for module in modules}, **own_code(task.own)}
 
 
-def own_code(task: Task) -> dict[str, str]:
+def own_code(items: Sequence[Item]) -> dict[str, str]:
     """`models/mynet` -> hash of the source of its module, of everything that the user has registered."""
     hashes = {
         f"{item.kind}/{item.name}": _source_hash(item.target.partition(":")[0]) or _cell_hash(item)
-        for item in task.own
+        for item in items
     }
     return dict(sorted(hashes.items()))
 

@@ -34,6 +34,7 @@ from convscope.core import files, records
 from convscope.core.config import RunConfig
 from convscope.core.errors import (
     ConfigError,
+    DamagedFile,
     Diverged,
     Interrupted,
     NoSpace,
@@ -46,11 +47,11 @@ from convscope.train import run as training
 from convscope.train.events import Event, Prepared, Validated
 from convscope.train.prepare import Place
 
-from . import measures
+from . import measures, review
 from .design import FIRST_TRIAL_SEED, Arm, Comparison, Study, changed
 from .proposals import Proposal, Proposals, library
 from .space import Axis, word
-from .task import reason
+from .task import apart, own_code, reason, users_own
 
 BEGIN = "search.json"
 JOURNAL = "optuna.log"
@@ -191,11 +192,8 @@ def check(search: Search) -> None:
     measures.check(search.measure)
     measures.higher_is_better(search.measure)
     asked = search.config({}, 0)
-    if asked.data.refit or (asked.data.folds and asked.data.fold is None):
-        field = (
-            "refit trains on them" if asked.data.refit else "folds without data.fold takes each part in turn"
-        )
-        raise ConfigError(f"A search is judged on one set of validation images, and data.{field}.")
+    if wrong := review.no_validation(asked):
+        raise ConfigError(f"tune: {wrong}")
     training.catalogued(asked)
     for axis in search.space:
         for value in axis.examples:
@@ -243,7 +241,7 @@ def carry_out(
             judged=search.measure in _REPORTED,
             seed=search.seed,
         )
-        made = [Trial(**record) for record in proposals.ended()]
+        made = [_known(record, folder) for record in proposals.ended()]
         _write_table(search, made, folder)
         while len(made) < trials:
             made.append(_make(search, proposals, len(made), place, watch))
@@ -256,24 +254,40 @@ def carry_out(
     return found
 
 
+def _known(record: Record, folder: Path) -> Trial:
+    try:
+        return Trial(**record)
+    except TypeError as error:
+        raise DamagedFile(
+            f"{folder / JOURNAL} holds a trial that this version does not know: {str(error).partition('() ')[2]}. Remove "
+            f"{folder}: runs that ended are found again."
+        ) from None
+
+
 def _begin(search: Search, folder: Path, place: Place, allow_mixed: bool) -> None:
     """Write down what is searched and where, or compare it with what was."""
     _, data, _ = training.located(search.config({}, search.run_seed), place)
     here = environment.surroundings(search.threads, pick("auto"))
-    here = {**here, "data": data.hash, "optuna": metadata.version("optuna")}
+    here = {**here, "data": data.hash, "optuna": metadata.version("optuna"), "own": own_code(users_own())}
     path = folder / BEGIN
     if not path.exists():
         records.write_json(path, {"settings": search.settings, "environment": here})
         return
     then = records.read_json(path)
+    if not {"settings", "environment"} <= then.keys():
+        raise DamagedFile(f"{path} tells of no search. Remove {folder}: runs that ended are found again.")
     for key, value in search.settings.items():
         if then["settings"].get(key) != value:
             raise UsageError(
                 f"{folder} holds another search: its {key} differs. Give this one another --name, or none."
             )
     sentences = environment.comparable(then["environment"], here)
-    if (before := then["environment"]["optuna"]) != here["optuna"]:
+    if (before := then["environment"].get("optuna")) != here["optuna"]:
         sentences.append(f"The Optuna version differs: {before} then, {here['optuna']} now.")
+    own = then["environment"].get("own", {})
+    sentences += [
+        f"The code of {name} differs." for name, code in here["own"].items() if own.get(name, code) != code
+    ]
     if sentences and not allow_mixed:
         raise UsageError(
             f"The trials in {folder} were made under other conditions. {' '.join(sentences)} {_ADVICE}"
@@ -343,7 +357,7 @@ def _attempt(search: Search, place: Place, judge: _Judge) -> dict[str, Any]:
     value, message = None, ""
     try:
         config, data, root = training.located(search.config(judge.proposal.changes, search.run_seed), place)
-        run = Run(root)
+        run = Run(root := apart(root, config, own_code(users_own())))
         if ended := run.result:  # by another search, or just before the process died
             _refuse_other_conditions(search, run, place)
             judge.replay(root, ended["steps"] if ended["status"] == "finished" else ended["step"])

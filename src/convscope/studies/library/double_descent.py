@@ -35,6 +35,9 @@ _ASKED: dict[str, Any] = {
         "S3.18's peak at the threshold needs both claims; a rise throughout supports the second alone.",
         "At 50 units there are as many parameters as numbers to fit, n K. Whether the labels are then fitted is another "
         "thing; see the train accuracy of the widths.",
+        "Unlike the experiment that S3.18 tells of (Belkin et al. 2019), no network starts from the weights of a narrower "
+        "one, each trains for 400 epochs and not for up to 6,000, and the rate warms up, since up to half of the units of "
+        "narrow networks die without: what is contradicted here is a peak under these conditions.",
     ),
     "also": ("train_accuracy", "final_loss", "parameters"),
 }  # fmt: skip
