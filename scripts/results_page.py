@@ -18,7 +18,7 @@ from pathlib import Path
 from convscope.cli.show import duration
 from convscope.core import catalog, files
 from convscope.plots.study import draw_into
-from convscope.studies import measures, stats, tables
+from convscope.studies import measures, stats, tables, verdict
 from convscope.studies.conduct import recorded
 from convscope.studies.design import Study
 from convscope.studies.plan import plan
@@ -125,18 +125,12 @@ def difference(row: ComparisonRow) -> str:
     said = unit(row.measure)
     if row.paired is None or row.judgement.verdict in ("none", "diverged"):
         return row.judgement.sentence  # what is left of runs that diverged decides nothing
-    if row.paired.low is None or row.paired.high is None:
-        return said(row.paired.mean)
-    low, high = (said(end).partition(" ")[0] for end in (row.paired.low, row.paired.high))
-    return f"{said(row.paired.mean)} [{low}, {high}]"
+    return f"{said(row.paired.mean)} {verdict.interval(row.paired, said)}".rstrip()
 
 
 def needed(row: ComparisonRow) -> str:
-    """` (about 40 seeds)`, where a verdict is open."""
-    sentence = row.judgement.sentence
-    if row.judgement.verdict != "not distinguishable":
-        return ""
-    return f" ({sentence.partition('(')[2].partition(' would')[0]})"
+    """` (about 40)` seeds, where a verdict is open."""
+    return f" ({row.judgement.needed})" if row.judgement.needed else ""
 
 
 def link(study: Study) -> str:

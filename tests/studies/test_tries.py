@@ -70,6 +70,20 @@ def test_the_best_on_seeds_of_its_own_is_compared_on_the_studys(tmp_path: Path) 
     assert "b: lr 0.01 was the best of 3 tries on validation (1 diverged), with seeds of their own." in notes
 
 
+def test_what_diverges_on_one_of_several_trial_seeds_is_not_chosen(tmp_path: Path) -> None:
+    class Uneven(Maker):
+        def __call__(self, tasks: Sequence[Task], progress: Progress) -> Ended:
+            for task in tasks:
+                lost = {0.2: "diverged"} if task.seed == FIRST_TRIAL_SEED + 1 else {}
+                self.reached = {**REACHED, **lost}
+                yield from super().__call__([task], progress)
+
+    maker = Uneven(REACHED)
+    outcome = made(tmp_path, maker, tried(trial_seeds=2))
+    assert [trial.changes["lr"] for trial in outcome.trials if trial.chosen] == [0.1, 0.01]
+    assert [seed - FIRST_TRIAL_SEED for _, _, seed in maker.asked[:12]] == [0, 1] * 6
+
+
 def test_where_less_is_better_the_least_is_taken(tmp_path: Path) -> None:
     class Losses(Maker):
         def __call__(self, tasks: Sequence[Task], progress: Progress) -> Ended:

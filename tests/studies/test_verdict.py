@@ -59,6 +59,7 @@ def test_what_is_open_says_how_many_seeds_would_decide(form: Form) -> None:
     assert judged(form, WIDE) == Judgement(
         "not distinguishable",
         "not distinguishable with 5 seeds (about 34 would be needed): +0.50 points [-0.74, +1.74], p = 0.326",
+        "about 34",
     )
 
 
@@ -76,7 +77,14 @@ def test_in_a_family_more_seeds_are_needed() -> None:
     assert judged("greater", values, comparisons=6) == Judgement(
         "not distinguishable",
         "not distinguishable with 5 seeds (about 8 would be needed): +0.50 points [+0.14, +0.86], p = 0.111",
+        "about 8",
     )
+
+
+def test_in_a_family_an_equality_needs_more_seeds_too() -> None:
+    """The interval that fits inside the margin is the one that the family asks for: 1 - 2 x 0.05 / 6."""
+    fits = [scipys.t.isf(0.05 / 6, n - 1) / math.sqrt(n) < 0.5 for n in range(2, 40)]
+    assert judged("equal", WIDE, 1.0, comparisons=6).needed == f"about {fits.index(True) + 2}" == "about 27"
 
 
 def test_the_family_counts_too_where_its_p_is_cut_off_at_1() -> None:
@@ -149,7 +157,9 @@ def test_more_seeds_than_anybody_would_run_are_not_counted() -> None:
     ],
 )
 def test_equality_in_words(values: list[float], within: float, verdict: str, sentence: str) -> None:
-    assert judged("equal", values, within) == Judgement(verdict, sentence)
+    found = judged("equal", values, within)
+    assert (found.verdict, found.sentence) == (verdict, sentence)
+    assert (f"({found.needed} would be needed)" in sentence) == (verdict == "not distinguishable")
 
 
 @pytest.mark.parametrize("form", ["greater", "less", "different", "equal"])
@@ -187,7 +197,7 @@ def test_a_verdict_and_its_mirror_image(
     turned = judged(mirrored.get(form, form), [-value for value in values], within, comparisons)
     assert turned.verdict == found.verdict
     if found.verdict == "not distinguishable" and "about" in found.sentence:
-        needed = int(found.sentence.split("about ")[1].split(" would")[0].replace(",", ""))
+        needed = int(found.needed.removeprefix("about ").replace(",", ""))
         assert needed > len(values)
 
 

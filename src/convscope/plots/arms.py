@@ -68,13 +68,8 @@ def measured(axes: Axes, measure: str) -> None:
     if measure.endswith("loss") and 0 < 5 * low <= high:
         axes.set_yscale("log")
         style.plain_log(axes.yaxis)
-    if is_bounded(measure):
+    if measures.is_bounded(measure):
         axes.set_ylim(*possible(*axes.get_ylim()))
-
-
-def is_bounded(measure: str) -> bool:
-    """Whether it lies between 0 and 100 %, as a t interval of it need not."""
-    return measures.is_share(measure) and measure != "gap"
 
 
 def possible(low: float, high: float) -> tuple[float, float]:

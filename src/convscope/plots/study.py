@@ -22,6 +22,7 @@ from matplotlib.ticker import MaxNLocator
 from convscope.core import files
 from convscope.core.errors import UnknownName
 from convscope.core.intervals import student
+from convscope.studies import measures
 from convscope.studies.axis import swept
 from convscope.studies.conduct import Outcome
 from convscope.studies.design import Arm, Study
@@ -84,7 +85,7 @@ def intervals(report: Report) -> Figure:
     axes.set_yticks(range(len(names)), names, fontsize=8)
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.set_xlabel(arms.named(study.measure), fontsize=8)
-    if arms.is_bounded(study.measure):
+    if measures.is_bounded(study.measure):
         axes.set_xlim(*arms.possible(*axes.get_xlim()))
     arms.legend(made, axes)
     arms.title(made, report.outcome)

@@ -106,9 +106,8 @@ def _parsed(path: Path) -> tuple[str, dict[str, Any]]:
     except tomllib.TOMLDecodeError as error:
         said = re.fullmatch(r"(.*) \(at (?:line (\d+), column \d+|end of document)\)", str(error))
         reason, line = (said[1], int(said[2] or len(text.splitlines()))) if said else (str(error), 1)
-        if (
-            "immutable namespace" in reason
-        ):  # 0 = {} and then 0.5 = {}: to TOML the second is the key 5 of the first
+        # 0 = {} and then 0.5 = {}: to TOML the second is the key 5 of the first.
+        if "immutable namespace" in reason:
             reason += '. A point divides keys: write each level in quotes, "0.5"'
         raise ConfigError(f"{path}, line {line}: this is not TOML: {reason}.") from None
 

@@ -100,6 +100,11 @@ def is_share(name: str) -> bool:
     return name.endswith("accuracy") or name == "gap" or name.endswith(("share", "total_small", "total_zero"))
 
 
+def is_bounded(name: str) -> bool:
+    """Whether it lies between 0 and 1, as a t interval of it need not."""
+    return is_share(name) and name != "gap"  # a difference of two shares
+
+
 def label(name: str) -> str:
     """For axes and heads of tables: `final accuracy`, `activations: dead`."""
     return name.replace("/", ": ").replace("_", " ").replace("@", ", ")

@@ -27,7 +27,7 @@ from typing import Any
 from convscope.core import files, records
 from convscope.core.errors import DamagedFile, UsageError
 
-from . import measures
+from . import measures, verdict
 from .conduct import Outcome, Trial
 from .design import Study
 from .journal import Line
@@ -135,13 +135,7 @@ def judged(row: ComparisonRow) -> str:
     flip = row.paired.p_flip if row.paired else None
     if flip is None or row.p is None or row.comparison.form == "equal":
         return row.judgement.sentence
-    return f"{row.judgement.sentence}; sign-flip p {'' if flip < 1e-4 else '= '}{_p(flip)} before Holm"
-
-
-def _p(value: float | None) -> str:
-    if value is None:
-        return ""
-    return "< 0.0001" if value < 1e-4 else f"{value:.3g}"
+    return f"{row.judgement.sentence}; sign-flip {verdict.in_words(flip)} before Holm"
 
 
 def effects(report: Report) -> Table:
@@ -154,12 +148,9 @@ def effects(report: Report) -> Table:
             for factor, level in zip(row.effect.factors, row.effect.levels, strict=True)
         ]
         paired = row.effect.paired
-        interval = (
-            ""
-            if paired.low is None or paired.high is None
-            else f"[{said(paired.low).partition(' ')[0]}, {said(paired.high).partition(' ')[0]}]"
-        )
-        rows.append((" x ".join(map(" ".join, named)), said(paired.mean), interval, str(paired.n), _p(row.p)))
+        p = "" if row.p is None else verdict.in_words(row.p).removeprefix("p ").removeprefix("= ")
+        interval = verdict.interval(paired, said)
+        rows.append((" x ".join(map(" ".join, named)), said(paired.mean), interval, str(paired.n), p))
     return Table(
         ("effect", measures.label(report.study.measure), "95 % interval", "seeds", "p (Holm)"), tuple(rows)
     )
@@ -263,10 +254,10 @@ def _why(outcome: Outcome, row: ArmRow) -> str:
 
 
 def _leaves_bounds(summary: Summary | None, measure: str) -> bool:
-    """Whether the interval of a share that cannot be negative, or above 1, is."""
-    if summary is None or summary.low is None or summary.high is None or measure == "gap":
+    """Whether an interval reaches where no value can be."""
+    if summary is None or summary.low is None or summary.high is None:
         return False
-    return measures.is_share(measure) and (summary.low < 0 or summary.high > 1)
+    return measures.is_bounded(measure) and (summary.low < 0 or summary.high > 1)
 
 
 def unfair(study: Study) -> bool:

@@ -34,6 +34,8 @@ class Judgement:
     """supported, contradicted, different, not distinguishable, diverged, or none."""
     sentence: str
     """One line with the numbers."""
+    needed: str = ""
+    """Seeds, where the verdict is open: `about 34`, `more than 1,000`."""
 
 
 def p_of(form: Form, differences: Sequence[float], within: float | None = None) -> float:
@@ -92,7 +94,7 @@ def judge(
     _check(form, within)
     if paired.low is None or paired.high is None:
         return Judgement("none", f"no verdict from 1 seed ({LEAST_SEEDS} are needed): {unit(paired.mean)}")
-    shown = f"{unit(paired.mean)} [{_number(paired.low, unit)}, {_number(paired.high, unit)}]"
+    shown = f"{unit(paired.mean)} {interval(paired, unit)}"
     if paired.n < LEAST_SEEDS:
         return Judgement("none", f"no verdict from {paired.n} seeds ({LEAST_SEEDS} are needed): {shown}")
     if within is not None:
@@ -100,25 +102,25 @@ def judge(
     if p_adjusted > LEVEL:
         assert paired.sd is not None
         needed = stats.seeds_needed(paired.mean, paired.sd, alpha=level, most=MOST_SEEDS)
-        return _open(paired, needed, f"{shown}, {_p(p_adjusted)}")
+        return _open(paired, needed, f"{shown}, {in_words(p_adjusted)}")
     if form == "different":
         size = f"{_unsigned(paired.mean, unit)} {'more' if paired.mean > 0 else 'less'}"
-        interval = shown.removeprefix(unit(paired.mean))
-        return Judgement("different", f"different: {size}{interval}, {_p(p_adjusted)}")
+        around = shown.removeprefix(unit(paired.mean))
+        return Judgement("different", f"different: {size}{around}, {in_words(p_adjusted)}")
     word = "supported" if (paired.mean > 0) == (form == "greater") else "contradicted"
-    return Judgement(word, f"{word}: {shown}, {_p(p_adjusted)}")
+    return Judgement(word, f"{word}: {shown}, {in_words(p_adjusted)}")
 
 
 def _equal(
     paired: Paired, p_adjusted: float, within: float, level: float, shown: str, margin: str
 ) -> Judgement:
     if p_adjusted <= LEVEL:
-        return Judgement("supported", f"supported: {shown}, {_p(p_adjusted)} for within ±{margin}")
+        return Judgement("supported", f"supported: {shown}, {in_words(p_adjusted)} for within ±{margin}")
     assert paired.low is not None and paired.high is not None
     if paired.low > within or paired.high < -within:
         return Judgement("contradicted", f"contradicted: {shown}, not within ±{margin}")
     needed = _seeds_for_margin(paired, within, level)
-    return _open(paired, needed, f"{shown}, {_p(p_adjusted)} for within ±{margin}")
+    return _open(paired, needed, f"{shown}, {in_words(p_adjusted)} for within ±{margin}")
 
 
 def _open(paired: Paired, needed: int | None, numbers: str) -> Judgement:
@@ -126,6 +128,7 @@ def _open(paired: Paired, needed: int | None, numbers: str) -> Judgement:
     return Judgement(
         "not distinguishable",
         f"not distinguishable with {paired.n} seeds ({many} would be needed): {numbers}",
+        many,
     )
 
 
@@ -151,9 +154,14 @@ def _unsigned(value: float, unit: Callable[[float], str]) -> str:
     return unit(abs(value)).lstrip("+")
 
 
-def _number(value: float, unit: Callable[[float], str]) -> str:
-    return unit(value).partition(" ")[0]
+def interval(paired: Paired, unit: Callable[[float], str]) -> str:
+    """`[-0.74, +1.74]`, without what follows a space in the unit; empty if there is none."""
+    if paired.low is None or paired.high is None:
+        return ""
+    low, high = (unit(end).partition(" ")[0] for end in (paired.low, paired.high))
+    return f"[{low}, {high}]"
 
 
-def _p(p: float) -> str:
+def in_words(p: float) -> str:
+    """`p = 0.0741`."""
     return "p < 0.0001" if p < 1e-4 else f"p = {p:.3g}"
