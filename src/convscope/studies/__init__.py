@@ -89,32 +89,15 @@ def run_study(
         UsageError: names, options, or runs that must not be pooled; before anything runs.
         RunBusy: another study is being run in this folder.
     """
-    from convscope.core import catalog
     from convscope.train.prepare import Place
     from convscope.train.run import command_line
 
     from . import tables
     from .conduct import conduct, unwatched
     from .executors import executor as executor_of
-    from .file import read
     from .report import report
 
-    if isinstance(what, str | Path) and Path(what).suffix in (".toml", ".py"):
-        found = read(Path(what))
-        if len(found) > 1:
-            raise UsageError(
-                f"{what} holds {len(found)} studies, {', '.join(study.name for study in found)}; run_study takes one. "
-                f"Import the function."
-            )
-        what = found[0]
-    elif isinstance(what, str):
-        what = catalog.find("studies", what).load()
-    asked = what() if callable(what) else what
-    if not isinstance(asked, Study):
-        raise UsageError(
-            f"run_study takes a function decorated with `study`, a name of `convscope list studies` or a file, not "
-            f"{type(asked).__name__}."
-        )
+    asked = _study_of(what)
     if seeds:
         asked = asked.with_seeds(seeds)
     if threads < 1:
@@ -141,3 +124,28 @@ def run_study(
     told = report(outcome)
     tables.write(told, folder / asked.name, place.command)
     return told
+
+
+def _study_of(what: Study | Callable[[], Study] | str | Path) -> Study:
+    """What `run_study` was given, as a study."""
+    from convscope.core import catalog
+
+    from .file import read
+
+    if isinstance(what, str | Path) and Path(what).suffix in (".toml", ".py"):
+        found = read(Path(what))
+        if len(found) > 1:
+            raise UsageError(
+                f"{what} holds {len(found)} studies, {', '.join(study.name for study in found)}; run_study takes one. "
+                f"Import the function."
+            )
+        what = found[0]
+    elif isinstance(what, str):
+        what = catalog.find("studies", what).load()
+    asked = what() if callable(what) else what
+    if not isinstance(asked, Study):
+        raise UsageError(
+            f"run_study takes a function decorated with `study`, a name of `convscope list studies` or a file, not "
+            f"{type(asked).__name__}."
+        )
+    return asked

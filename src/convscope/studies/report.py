@@ -153,7 +153,7 @@ def _arm_row(outcome: Outcome, arm: Arm) -> ArmRow:
     }
     summary = found.get(study.measure)
     images = next((line.images for line in lines if line.images), 0)
-    counts = summary is not None and images and study.measure in ("final_accuracy", "best_accuracy")
+    counts = images and study.measure in ("final_accuracy", "best_accuracy")
     seconds = [line.provenance["seconds"] for line in lines if line.provenance.get("seconds")]
     return ArmRow(
         arm=arm,
