@@ -8,6 +8,7 @@ import pytest
 
 from convscope.cli.main import VERBS, main
 from convscope.core import catalog
+from convscope.train.run import command_line
 
 MODELS = ", ".join(sorted(catalog.names("models")))
 SOURCES = "cifar10, cifar100, digits, fashion-mnist, folder, mnist, npz, parquet, synthetic"
@@ -187,3 +188,18 @@ def test_a_module_can_be_run(tmp_path: Path) -> None:
         cwd=tmp_path,
     )
     assert done.stdout.startswith("convscope 0.")
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (["/usr/bin/convscope", "train", "lenet5", "--seed", "3"], "convscope train lenet5 --seed 3"),
+        (["/lib/convscope/__main__.py", "list"], "convscope list"),
+        (["lab.py", "my photos", "a'b"], """lab.py 'my photos' 'a'"'"'b'"""),
+    ],
+)
+def test_a_command_is_recorded_as_it_can_be_typed_again(
+    typed: list[str], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", typed)
+    assert command_line() == said

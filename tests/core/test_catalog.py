@@ -36,6 +36,10 @@ def thing(
     return {"supplied": supplied, "size": size, "share": share, "later": later, "shared": shared}
 
 
+def untyped(wide=8):  # type: ignore[no-untyped-def]  # as a student writes it
+    """Has an option that says nothing of its values."""
+
+
 @pytest.fixture(autouse=True)
 def things(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A kind of its own, which is gone afterwards."""
@@ -114,6 +118,12 @@ def test_a_call_gets_options_shared_ones_and_what_is_supplied() -> None:
             ConvscopeError,
             "Two things are called 'thing': of_this_test:thing and other:thing.",
         ),
+        (
+            lambda: catalog.options(Item("things", "untyped", "of_this_test:untyped", "without types")),
+            ConfigError,
+            "of_this_test:untyped: the option 'wide' has no type, so nothing that is given for it can be read. Write "
+            "one behind its name, such as `wide: int = 8`.",
+        ),
     ],
 )
 def test_the_sentences(act: Any, kind: type[ConvscopeError], sentence: str) -> None:
@@ -121,6 +131,13 @@ def test_the_sentences(act: Any, kind: type[ConvscopeError], sentence: str) -> N
         act()
     assert str(error.value) == sentence
     assert type(error.value) is kind
+
+
+def test_the_same_thing_may_be_registered_again() -> None:
+    """A notebook's cell is run more than once."""
+    before = list(catalog.items("things"))
+    catalog.register(Item("things", "thing", "of_this_test:thing", "a thing"))
+    assert list(catalog.items("things")) == before
 
 
 def test_an_unknown_kind_names_the_kinds() -> None:

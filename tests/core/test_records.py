@@ -74,7 +74,7 @@ def test_a_changed_byte_before_the_last_line_is_an_error(path: Path) -> None:
     with pytest.raises(DamagedFile) as error:
         records.read(path)
     assert str(error.value) == (
-        f"{path}, line 2: the content does not agree with its checksum. Lines 1 to 1 are intact."
+        f"{path}, line 2: the content does not agree with its checksum. The lines before it, 1 in all, are intact."
     )
 
 

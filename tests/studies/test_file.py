@@ -381,8 +381,14 @@ def test_files_of_two_folders_have_their_own_neighbours(folder: Path) -> None:
 
 PYTHON_WRONG = [
     ("lr=Own().rate", "lr=Own().speed", 24, "AttributeError: 'Own' object has no attribute 'speed'."),
-    ("lr=Own().rate", "lr=-1.0", 15,
+    ("lr=Own().rate", "lr=-1.0", 24,
      "study rate-of-ten, arm 'high': recipe.lr cannot be -1.0: Input should be greater than 0."),
+    ('"high", "base", LATE)', '"high", "base", by=0.1)', 25,
+     "study rate-of-ten: high > base: the published difference 0.1 has no source. Say where it was printed."),
+    ('greater("high"', 'greater("hihg"', 25,
+     "No arm of study rate-of-ten is called 'hihg'. Did you mean 'high'? Known: base, high."),
+    ('yield arm("base")', 'yield arm("basis")', 15,
+     "No arm of study rate-of-ten is called 'base'. Did you mean 'basis'? Known: basis, high."),
     ("lr=Own().rate", "tries={'lr': []}", 24, "arm 'high' tries lr, but no value of it is given."),
     ("yield greater(", "yield tuple(", 25, "TypeError: tuple expected at most 1 argument, got 3."),
     ('yield arm("base")\n    yield arm("none"', 'yield "base"\n    yield arm("none"', 28,

@@ -52,8 +52,8 @@ def test_a_line_changed_in_the_middle_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DamagedFile) as error:
         Journal(tmp_path)
     assert str(error.value) == (
-        f"{path}, line 2: the content does not agree with its checksum. Lines 1 to 1 are intact. Remove the line that "
-        f"is not: its run is then made again, or found in its directory."
+        f"{path}, line 2: the content does not agree with its checksum. The lines before it, 1 in all, are intact. "
+        f"Remove the line that is not: its run is then made again, or found in its directory."
     )
 
 

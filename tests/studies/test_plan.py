@@ -6,14 +6,19 @@ from types import SimpleNamespace
 import pytest
 from made import line, outcome, study
 
+from convscope.compute import environment
+from convscope.compute.device import pick
 from convscope.core import catalog
+from convscope.core.errors import UsageError
 from convscope.evaluate.subject import Subject
 from convscope.studies import plan as planning
 from convscope.studies import stats
-from convscope.studies.design import arm, equal, factorial, greater
+from convscope.studies.design import Arm, arm, equal, factorial, greater
 from convscope.studies.journal import Journal
 from convscope.studies.plan import ArmPlan, Plan, cost_key, plan, spread, time_of_a_run
 from convscope.studies.task import key_of
+from convscope.train import prepare
+from convscope.train.loop import Session
 from convscope.train.prepare import Place
 
 
@@ -34,7 +39,7 @@ def test_runs_and_time_by_hand(timed: list[float], tmp_path: Path) -> None:
     """Two arms of 1 s and 4 s, three seeds, one of the second in the journal with 10 s: 3 x 1 + 2 x 10 on two workers."""
     design = study(arm("short"), arm("long", epochs=4))
     known = key_of(design.config(design.arms[1], 1))
-    Journal(tmp_path).append(line(known, 0.5))
+    Journal(tmp_path).append(line(known, 0.5, environment={}))
     found = plan(design, tmp_path, Place(tmp_path), workers=2)
     assert found.arms == (ArmPlan("short", 3, 1.0, timed=True), ArmPlan("long", 2, 10.0, timed=False))
     assert (found.runs, found.seconds) == (5, 11.5)
@@ -69,7 +74,7 @@ def test_what_failed_is_counted_and_what_diverged_is_not(timed: list[float], tmp
     design = study(arm("a"), arm("b", lr=0.3))
     for seed, status in enumerate(("failed", "diverged")):
         key = key_of(design.config(design.arms[1], seed))
-        Journal(tmp_path).append(line(key, status=status, numbers={}, provenance={}))
+        Journal(tmp_path).append(line(key, status=status, numbers={}, provenance={}, environment={}))
     assert plan(design, tmp_path, Place(tmp_path)).arms[1].runs == 2
 
 
@@ -148,6 +153,22 @@ def test_a_real_run_is_timed_without_leaving_anything(tmp_path: Path) -> None:
     assert not (tmp_path / "runs").exists()
 
 
+def test_steps_are_timed_in_the_precision_they_will_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where bfloat16 is twice as fast, a plan in float32 would say twice the hours."""
+    table, seen = object(), []
+    monkeypatch.setattr(prepare.precisions, "resolve", lambda *given: table)
+
+    def timed(session: Session, *given: object) -> SimpleNamespace:
+        seen.append(session.lowered.keywords["table"])  # type: ignore[attr-defined]
+        return SimpleNamespace(remaining_s=0.0)
+
+    monkeypatch.setattr(planning, "preflight", timed)
+    time_of_a_run(study(arm("a"), arm("b", lr=0.3)).config(Arm("a"), 0), Place(tmp_path))
+    assert seen == [table]
+
+
 def test_looks_of_diagnostics_take_time_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By a clock that goes on only while a diagnostic looks: 10 s each, at step 0 and 20 epochs, and once at the end."""
     clock, load = [0.0], catalog.Item.load
@@ -160,6 +181,7 @@ def test_looks_of_diagnostics_take_time_too(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(catalog.Item, "load", lambda self: look if self is item else load(self))
     monkeypatch.setitem(catalog._CATALOG, "diagnostics", {"slow": item, **catalog._CATALOG["diagnostics"]})
     monkeypatch.setattr(planning.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(planning, "lower", lambda *given: None)
     monkeypatch.setattr(planning, "preflight", lambda *given: SimpleNamespace(remaining_s=0.0))
     design = study(arm("a", epochs=20), arm("b"), inspect=("slow",))
     place = Place(tmp_path / "runs", cache_dir=tmp_path / "cache")
@@ -168,6 +190,18 @@ def test_looks_of_diagnostics_take_time_too(tmp_path: Path, monkeypatch: pytest.
         planning.measures, "looked", lambda names, at_the_end=False: ("slow:every=0.5",) if at_the_end else ()
     )
     assert time_of_a_run(design.config(design.arms[0], 0), place, ["slow/x"]) == 220
+
+
+def test_what_would_not_be_pooled_is_not_planned(timed: list[float], tmp_path: Path) -> None:
+    design = study(arm("a"), arm("b", lr=0.3))
+    other = {**environment.surroundings(1, pick("auto")), "data": "d", "dtypes": {}}
+    Journal(tmp_path).append(line(key_of(design.config(Arm("a"), 0)), 0.5, environment=other))
+    with pytest.raises(UsageError) as error:
+        plan(design, tmp_path, Place(tmp_path))
+    assert str(error.value).startswith(
+        f"Runs of study tiny in {tmp_path / 'journal.jsonl'} were made under other conditions. The data differ: d then, "
+    )
+    assert plan(design, tmp_path, Place(tmp_path, allow_different=True)).runs == 5
 
 
 def test_a_plan_counts_nothing_that_is_done() -> None:

@@ -241,6 +241,9 @@ def test_all_trials_have_one_seed_of_their_own(whole: Path) -> None:
 def test_where_less_is_better_the_comparison_says_so() -> None:
     study = tune.comparison(Found(replace(SEARCH, measure="final_loss"), (trial(0, 0.2, lr=0.01),), {}), 3)
     assert study is not None and str(study.comparisons[0]) == "tuned < default"
+    assert study.expectation == "Yes, but by less than in the search, where it was picked for its 0.2."
+    study = tune.comparison(Found(SEARCH, (trial(0, 0.91, lr=0.01),), {}), 3)
+    assert study is not None and study.expectation.endswith("it was picked for its 91.00 %.")
 
 
 def test_a_best_trial_that_is_the_default_is_compared_with_nothing() -> None:

@@ -195,8 +195,9 @@ def _planned(study: "Study", flags: Flags) -> str:
     from convscope.studies.plan import plan
 
     runs = flags.runs
+    # Of a cluster elsewhere nobody knows; the time is that of this machine all the same.
     cores = max(1, usable_cores() // runs.threads)
-    workers = {"serial": 1, "processes": runs.workers or cores}.get(runs.executor, 1)
+    workers = {"serial": 1, "ray": cores}.get(runs.executor, runs.workers or cores)
     found = plan(study, _into(flags), runs.place(), workers=workers, threads=runs.threads)
     return plan_text(study, found, _width())
 

@@ -113,9 +113,9 @@ def find(kind: str, name: str) -> Item:
 
 
 def register(item: Item) -> None:
-    """Register a thing; a second one of the same kind and name is an error."""
+    """Register a thing; another of the same kind and name is an error, the same once more, as a notebook does, is not."""
     known = _CATALOG.setdefault(item.kind, {})
-    if item.name in known:
+    if known.get(item.name, item) != item:
         raise ConvscopeError(
             f"Two {item.kind} are called {item.name!r}: {known[item.name].target} and {item.target}."
         )
@@ -123,7 +123,11 @@ def register(item: Item) -> None:
 
 
 def options(item: Item) -> dict[str, Option]:
-    """What the user may set, by name: keyword parameters with a default, shared dataclasses spread out."""
+    """What the user may set, by name: keyword parameters with a default, shared dataclasses spread out.
+
+    Raises:
+        ConfigError: a parameter has no type, so no text could be read as its value.
+    """
     function = item.load()
     hints = typing.get_type_hints(function, include_extras=True)
     found: dict[str, Option] = {}
@@ -138,6 +142,11 @@ def options(item: Item) -> dict[str, Option]:
                 found[field.name] = Option(
                     field.name, shared_hints[field.name], getattr(shared, field.name), text
                 )
+        elif parameter.name not in hints:
+            raise ConfigError(
+                f"{item.target}: the option {parameter.name!r} has no type, so nothing that is given for it can be read. "
+                f"Write one behind its name, such as `{parameter.name}: int = 8`."
+            )
         else:
             text = _explained(function, parameter.name)
             found[parameter.name] = Option(parameter.name, hints[parameter.name], parameter.default, text)

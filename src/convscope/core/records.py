@@ -119,8 +119,8 @@ def read(path: Path) -> list[Record]:
             if number == len(lines) - 1:
                 break
             raise DamagedFile(
-                f"{path}, line {number}: the content does not agree with its checksum. "
-                f"Lines 1 to {number - 1} are intact."
+                f"{path}, line {number}: the content does not agree with its checksum. The lines before it, "
+                f"{number - 1} in all, are intact."
             )
         found.append(record)
     return found

@@ -128,7 +128,7 @@ def conduct(
     """
     with files.held(folder):
         journal = Journal(folder)
-        maker = _Maker(study, journal, replace(place, allow_different=allow_mixed), threads, executor, watch)
+        maker = Maker(study, journal, replace(place, allow_different=allow_mixed), threads, executor, watch)
         since = maker.check_all(allow_mixed)
         maker.make(maker.trials())
         study, trials = chosen(study, journal, threads)
@@ -149,15 +149,15 @@ def recorded(study: Study, folder: Path, *, threads: int = 1, allow_mixed: bool 
 
 
 @dataclass(frozen=True)
-class _Maker:
+class Maker:
     """Makes the runs that a journal lacks."""
 
     study: Study
     journal: Journal
     place: Place
     threads: int
-    executor: Executor
-    watch: Watch
+    executor: Executor = serial
+    watch: Watch = unwatched
 
     def tasks(self, study: Study) -> list[Task]:
         """One per arm and seed, seed by seed: after every seed there is a whole table."""

@@ -97,12 +97,12 @@ class Comparison:
         return f"{self.arm} {said} {self.than}" + (f" within {self.within:g}" if self.within else "")
 
 
-def greater(arm: str, than: str, source: str, by: float | None = None, measure: str = "") -> Comparison:
-    """The claim that `arm` has more of the measure than another arm, published as `by` more."""
+def greater(arm: str, than: str, source: str = "", by: float | None = None, measure: str = "") -> Comparison:
+    """The claim that `arm` has more of the measure than another arm: one's own, or published as `by` more."""
     return Comparison(arm, "greater", than, source, by, measure=measure)
 
 
-def less(arm: str, than: str, source: str, by: float | None = None, measure: str = "") -> Comparison:
+def less(arm: str, than: str, source: str = "", by: float | None = None, measure: str = "") -> Comparison:
     """The claim that `arm` has less of the measure than another arm; `by` is then negative."""
     return Comparison(arm, "less", than, source, by, measure=measure)
 
@@ -112,7 +112,7 @@ def different(arm: str, than: str, source: str = "", measure: str = "") -> Compa
     return Comparison(arm, "different", than, source, measure=measure)
 
 
-def equal(arm: str, than: str, source: str, within: float, measure: str = "") -> Comparison:
+def equal(arm: str, than: str, source: str = "", *, within: float, measure: str = "") -> Comparison:
     """The claim that two arms differ by no more than `within`."""
     return Comparison(arm, "equal", than, source, within=within, measure=measure)
 

@@ -37,7 +37,7 @@ from importlib.machinery import SourceFileLoader
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from itertools import product
 from pathlib import Path
-from types import CodeType, ModuleType
+from types import CodeType, GeneratorType, ModuleType
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -313,9 +313,29 @@ def _from_python(path: Path, name: str) -> list[Study]:
 
 
 def _asked(maker: Any, path: Path) -> Study:
-    with _lines(path, maker.__wrapped__.__code__.co_firstlineno):
+    function = maker.__wrapped__
+
+    def refused(error: BaseException) -> int:
+        place = error.place if isinstance(error, Refusal) else ()
+        return _yielded(function, place) or function.__code__.co_firstlineno
+
+    with _lines(path, refused):
         made: Study = maker()
         return made
+
+
+def _yielded(function: Callable[[], Any], place: Place) -> int | None:
+    """The line in which a function yields its second arm, if the place is ("arm", 1); None if it yields no such part."""
+    kind = {"arm": Arm, "claim": Comparison}.get(str(place[0])) if len(place) > 1 else None
+    parts = function()
+    if kind is None or not isinstance(parts, GeneratorType):
+        return None
+    met = -1
+    for part in parts:
+        met += isinstance(part, kind)
+        if met == place[1] and parts.gi_frame:
+            return parts.gi_frame.f_lineno
+    return None
 
 
 @contextmanager
@@ -333,7 +353,7 @@ def _imported(path: Path) -> Iterator[ModuleType]:
     sys.path.insert(0, folder)
     sys.modules[name] = module  # dataclasses look their module up while they are made
     try:
-        with _lines(path, 1):
+        with _lines(path, lambda _: 1):
             spec.loader.exec_module(module)
         yield module
     finally:
@@ -369,8 +389,8 @@ class _Fresh(SourceFileLoader):
 
 
 @contextmanager
-def _lines(path: Path, line: int) -> Iterator[None]:
-    """Whatever the user's code raises carries the file and the last line of it that was reached, or the given one.
+def _lines(path: Path, otherwise: Callable[[BaseException], int]) -> Iterator[None]:
+    """Whatever the user's code raises carries the file and the last line of it that was reached, or else another.
 
     Raises:
         ConfigError: always one.
@@ -379,13 +399,15 @@ def _lines(path: Path, line: int) -> Iterator[None]:
         yield
     except SyntaxError as error:
         at = error.lineno if error.filename == str(path) else _reached(error, path)
-        raise ConfigError(f"{path}, line {at or line}: this is not Python: {error.msg}.") from error
+        raise ConfigError(
+            f"{path}, line {at or otherwise(error)}: this is not Python: {error.msg}."
+        ) from error
     except ConvscopeError as error:
-        raise ConfigError(f"{path}, line {_reached(error, path) or line}: {error}") from error
+        raise ConfigError(f"{path}, line {_reached(error, path) or otherwise(error)}: {error}") from error
     # A user's program may raise anything; it must be told where.
     except (Exception, SystemExit) as error:  # noqa: BLE001
         said = f"{type(error).__name__}: {error}".rstrip(": ").rstrip(".")
-        raise ConfigError(f"{path}, line {_reached(error, path) or line}: {said}.") from error
+        raise ConfigError(f"{path}, line {_reached(error, path) or otherwise(error)}: {said}.") from error
 
 
 def _reached(error: BaseException, path: Path) -> int | None:

@@ -28,11 +28,11 @@ from convscope.evaluate.predict import logits
 from convscope.evaluate.subject import Moment, subject_of
 from convscope.train.loop import Session
 from convscope.train.preflight import preflight
-from convscope.train.prepare import Place, build_session
+from convscope.train.prepare import Place, build_session, lower
 from convscope.train.run import located
 
 from . import measures, stats
-from .conduct import Outcome, chosen, collect, trial_seeds, undecided_of, variants
+from .conduct import Maker, Outcome, chosen, collect, trial_seeds, undecided_of, variants
 from .design import Arm, Study
 from .journal import Journal, Line
 from .report import report
@@ -91,12 +91,13 @@ class Plan:
 
 
 def plan(study: Study, folder: Path, place: Place, *, workers: int = 1, threads: int = 1) -> Plan:
-    """Time what is not known yet; nothing is trained or written.
+    """Time what is not known yet; nothing is trained, and no run or journal written.
 
     Raises:
-        DataMissing, ConfigError: what would stop the study.
+        DataMissing, UsageError: what would stop the study before its first run.
     """
     journal = Journal(folder)
+    Maker(study, journal, place, threads).check_all(place.allow_different)
     study, trials = chosen(study, journal, threads)
     undecided = undecided_of(trials)
     timed: dict[str, float] = {}
@@ -162,6 +163,7 @@ def time_of_a_run(config: RunConfig, place: Place, names: Sequence[str] = ()) ->
     resolved, data, _ = located(config, place)
     with fences.training_state(config.compute.threads):
         session, placement, card = build_session(resolved, data, pick(config.compute.device))
+        lower(session, resolved, place)
         steps = preflight(session, placement, "", len(data.classes)).remaining_s
         shown = data.val.subset(torch.arange(min(TIMED_IMAGES, len(data.val))))
         began = time.perf_counter()

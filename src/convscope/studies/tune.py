@@ -50,6 +50,7 @@ from convscope.train.prepare import Place
 from . import measures, review
 from .design import FIRST_TRIAL_SEED, Arm, Comparison, Study, changed
 from .proposals import Proposal, Proposals, library
+from .report import level
 from .space import Axis, word
 from .task import apart, own_code, reason, users_own
 
@@ -422,14 +423,14 @@ def comparison(found: Found, seeds: int) -> Study | None:
         ConfigError: fewer than one seed.
     """
     search, best = found.search, found.best
-    if best is None or _same(search.config({}, 0), search.config(best.changes, 0)):
+    if best is None or best.value is None or _same(search.config({}, 0), search.config(best.changes, 0)):
         return None
-    more = "more" if search.higher else "less"
+    more, reached = "more" if search.higher else "less", level(search.measure)(best.value)
     return Study(
         name=f"tune-{search.name}",
         title="the best trial of a search against the default recipe",
         question=f"Has the best of {len(found.trials)} trials {more} {measures.label(search.measure)} than the default?",
-        expectation=f"Yes, but by less than in the search, where it was picked for its {best.value:.4g}.",
+        expectation=f"Yes, but by less than in the search, where it was picked for its {reached}.",
         base=search.base,
         arms=(Arm("default"), Arm("tuned", best.changes)),
         baseline="default",

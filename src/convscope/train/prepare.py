@@ -90,8 +90,7 @@ def prepare(job: Job, watch: Watch) -> tuple[Session, Card]:
             f"{job.paths.root} has checkpoints but no environment.json, so nobody knows what they continue. "
             f"Put the file back, or remove the directory to begin anew."
         )
-    table = _precision(session, job, begun=found is not None)
-    session.lowered = partial(precisions.lowered, table=table)
+    table = lower(session, job.config, job.place, _precision_before(job) if found else None)
     marks = _environment(job, table, device, begun=found is not None)
     if found:
         restore(session, found, job.paths)
@@ -226,14 +225,22 @@ def _card(config: RunConfig, data: Data) -> Card:
     )
 
 
-def _precision(session: Session, job: Job, *, begun: bool) -> precisions.Table:
-    """In what each layer computes: as in the run's record, else as this machine was measured."""
-    known = None
-    if begun and not job.place.allow_different:
-        known = precisions.Table.model_validate(records.read_json(job.paths.environment)["precision"])
+def lower(
+    session: Session, config: RunConfig, place: Place, known: precisions.Table | None = None
+) -> precisions.Table:
+    """Let each layer compute in what is known, else in what this machine was measured to do right and faster."""
     images, _ = session.batches.at(0)
-    cache = precisions.table_file(job.place.cache_dir or user_cache(), session.batches.device)
-    return precisions.resolve(session.model, images, job.config.compute.precision, cache, known)
+    cache = precisions.table_file(place.cache_dir or user_cache(), session.batches.device)
+    table = precisions.resolve(session.model, images, config.compute.precision, cache, known)
+    session.lowered = partial(precisions.lowered, table=table)
+    return table
+
+
+def _precision_before(job: Job) -> precisions.Table | None:
+    """What a run that is continued computed in; None where it may change."""
+    if job.place.allow_different:
+        return None
+    return precisions.Table.model_validate(records.read_json(job.paths.environment)["precision"])
 
 
 def refuse_changed_config(job: Job) -> None:

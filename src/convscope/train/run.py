@@ -7,6 +7,7 @@ The same function starts and continues: whatever the directory holds decides.
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -108,8 +109,10 @@ def _config(
 
 
 def command_line() -> str:
-    """What was typed, with the program's name instead of its path."""
-    return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    """What was typed, ready to be typed again, with the program's name instead of its path."""
+    program = Path(sys.argv[0])
+    name = program.parent.name if program.name == "__main__.py" else program.name
+    return shlex.join([name, *sys.argv[1:]])
 
 
 def run(config: RunConfig, place: Place, watch: Watch = unwatched) -> Run:
