@@ -337,6 +337,20 @@ def test_optimizers_without_tries_of_their_own_are_no_fair_comparison() -> None:
     assert said not in notes(report(outcome(asked, {"old": OLD, "new": NEW})))
 
 
+def test_runs_of_another_precision_are_told_apart() -> None:
+    """Batch norm may tip the balance of a layer, so that one arm computes in bfloat16 where the other does not."""
+    design = study(arm("old"), arm("new", lr=0.3))
+    kinds = {"whole": {"a": "float32", "b": "float32"}, "half": {"a": "bfloat16", "b": "float32"}}
+    made = {kind: line(kind, 0.5, environment={"dtypes": dtypes}) for kind, dtypes in kinds.items()}
+    said = (
+        "Not all runs computed alike: bfloat16 in 1 of 2 layers, float32 (provenance.csv). Each layer takes what is "
+        "right and faster on the machine, and arms have other layers."
+    )
+    assert said in notes(report(outcome(design, {"old": 3 * [made["half"]], "new": 3 * [made["whole"]]})))
+    same = notes(report(outcome(design, {"old": 3 * [made["half"]], "new": 3 * [made["half"]]})))
+    assert not any("computed alike" in note for note in same)
+
+
 def test_an_interval_that_leaves_the_possible_is_explained() -> None:
     design = study(arm("old"), arm("new", lr=0.3))
     said = "A t interval that leaves 0 to 100 % tells that its seeds are too few, or that they end in two ways: runs.csv."

@@ -134,13 +134,19 @@ def test_prose_fits_a_terminal_and_is_one_line_elsewhere() -> None:
 
 
 def test_the_origin_adds_up_machines_commits_and_hours() -> None:
-    """Three runs of 1,200 s are an hour; one of them elsewhere, from another commit, changed since; one ended nowhere."""
+    """Three runs of 1,200 s are an hour; one of them elsewhere, from another commit, changed since; one ended nowhere.
+
+    Two convolutions of the one elsewhere computed in bfloat16.
+    """
     here = {"processor": "A", "device": "cpu", "threads": 1, "commit": "1234567890abcdef", "seconds": 1200.0}
     there = {**here, "processor": "B", "threads": 2, "commit": "fedcba0987654321+dirty"}
     lines = [line("x", 0.5, provenance=found) for found in (here, there, here, {})]
+    lines[0] = replace(lines[0], environment={"dtypes": {"conv": "float32"}})
+    lines[1] = replace(lines[1], environment={"dtypes": {"a": "bfloat16", "b": "bfloat16", "fc": "float32"}})
+    lines[2] = replace(lines[2], environment=lines[0].environment)
     assert tables.origin(lines) == (
-        "2 runs on A, cpu, 1 thread each; 1 run on B, cpu, 2 threads each; commits 1234567890, fedcba0987+dirty; "
-        "1.00 hours of training in all. Validation split."
+        "2 runs on A, cpu, 1 thread each, float32; 1 run on B, cpu, 2 threads each, bfloat16 in 2 of 3 layers; "
+        "commits 1234567890, fedcba0987+dirty; 1.00 hours of training in all. Validation split."
     )
     assert tables.origin([]) == ""
 

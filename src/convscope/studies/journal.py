@@ -54,6 +54,13 @@ class Line:
         """Whether the run need not be tried again: what diverged diverges again, what failed may not."""
         return self.status != "failed"
 
+    @property
+    def precision(self) -> str:
+        """`float32`, or `bfloat16 in 19 of 20 layers`; empty if the run did not get that far."""
+        dtypes = list(self.environment.get("dtypes", {}).values())
+        lowered = len(dtypes) - dtypes.count("float32")
+        return f"bfloat16 in {lowered} of {len(dtypes)} layers" if lowered else "float32" if dtypes else ""
+
 
 class Journal:
     """The lines of a folder, the newest of each run.

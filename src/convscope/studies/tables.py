@@ -221,6 +221,11 @@ def notes(report: Report) -> list[str]:
         found.append(
             "A t interval that leaves 0 to 100 % tells that its seeds are too few, or that they end in two ways: runs.csv."
         )
+    if len(precisions := {line.precision for line in _lines(report)} - {""}) > 1:
+        found.append(
+            f"Not all runs computed alike: {', '.join(sorted(precisions))} (provenance.csv). Each layer takes what is "
+            f"right and faster on the machine, and arms have other layers."
+        )
     if unfair(study):
         found.append(
             "The arms differ in their optimizer, and each ran at the one learning rate it was given: a fair comparison "
@@ -268,14 +273,19 @@ def unfair(study: Study) -> bool:
 
 def origin(lines: Iterable[Line]) -> str:
     """Where runs were made, from which commits, and what they cost: what stands beside every printed number."""
-    known = [line.provenance for line in lines if line.provenance]
-    where = Counter((found["processor"], found["device"], found["threads"]) for found in known)
+    ran = [line for line in lines if line.provenance]
+    known = [line.provenance for line in ran]
+    places = (
+        (*(line.provenance[key] for key in ("processor", "device", "threads")), line.precision)
+        for line in ran
+    )
     # Ten digits, and `+dirty` where files had been changed since.
     commits = sorted({re.sub(r"^(\w{10})\w+", r"\1", str(found["commit"])) for found in known} - {""})
     hours = sum(found["seconds"] or 0 for found in known) / 3600
     machines = "; ".join(
         f"{count} run{'s' * (count != 1)} on {processor}, {device}, {threads} thread{'s' * (threads != 1)} each"
-        for (processor, device, threads), count in sorted(where.items(), key=str)
+        + f", {precision}" * bool(precision)
+        for (processor, device, threads, precision), count in sorted(Counter(places).items(), key=str)
     )
     said = f"commit{'s' * (len(commits) > 1)} {', '.join(commits)}; " if commits else ""
     return f"{machines}; {said}{hours:.2f} hours of training in all. Validation split." if known else ""
@@ -436,10 +446,11 @@ def _run_rows(outcome: Outcome) -> Iterable[Sequence[Any]]:
 
 
 def _provenance_rows(outcome: Outcome) -> Iterable[Sequence[Any]]:
-    yield "arm", "seed", *PROVENANCE
+    yield "arm", "seed", *PROVENANCE, "precision"
     for cell in outcome.cells:
         if cell.line:
-            yield cell.arm, cell.seed, *(cell.line.provenance.get(name) for name in PROVENANCE)
+            told = (cell.line.provenance.get(name) for name in PROVENANCE)
+            yield cell.arm, cell.seed, *told, cell.line.precision
 
 
 def _csv(rows: Iterable[Sequence[Any]]) -> bytes:
