@@ -1,5 +1,6 @@
 """What a study will cost and can show, where every time is set by hand."""
 
+from collections.abc import Sized
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -167,6 +168,25 @@ def test_steps_are_timed_in_the_precision_they_will_have(
     monkeypatch.setattr(planning, "preflight", timed)
     time_of_a_run(study(arm("a"), arm("b", lr=0.3)).config(Arm("a"), 0), Place(tmp_path))
     assert seen == [table]
+
+
+def test_validations_take_time_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """3 s each, by a clock that goes on only then: after each of 20 epochs, and in the end of both kinds of images."""
+    clock, seen = [0.0], []
+
+    def scored(model: object, shown: Sized, *given: object) -> None:
+        seen.append(len(shown))
+        clock[0] += 3
+
+    monkeypatch.setattr(planning, "logits", scored)
+    monkeypatch.setattr(planning.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(planning, "lower", lambda *given: None)
+    monkeypatch.setattr(planning, "preflight", lambda *given: SimpleNamespace(remaining_s=1000.0))
+    design = study(arm("a", epochs=20), arm("b"))
+    assert time_of_a_run(design.config(Arm("a", {"epochs": 20}), 0), Place(tmp_path)) == 1066
+    monkeypatch.setattr(planning, "TIMED_IMAGES", seen[0] // 2)
+    twice = time_of_a_run(design.config(Arm("a", {"epochs": 20}), 0), Place(tmp_path))
+    assert twice == pytest.approx(1000 + 66 * seen[0] / seen[1]) and seen[1] == seen[0] // 2
 
 
 def test_looks_of_diagnostics_take_time_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,17 @@ from typing import Any
 import pytest
 from made import line, outcome, study
 
-from convscope.studies.design import Confused, Published, arm, equal, factorial, greater, less
+from convscope.studies.design import (
+    Comparison,
+    Confused,
+    Published,
+    arm,
+    different,
+    equal,
+    factorial,
+    greater,
+    less,
+)
 from convscope.studies.journal import Line
 from convscope.studies.report import level, report, unit
 from convscope.studies.tables import judged, notes, ranking
@@ -149,6 +159,27 @@ def test_runs_that_diverged_are_never_averaged_away(
     design = study(arm("old"), arm("new", lr=0.3), form("new", "old", "S1.1"))  # type: ignore[operator]
     found = report(outcome(design, {"old": old, "new": new}))
     assert found.comparisons[0].judgement.sentence == said
+
+
+@pytest.mark.parametrize(
+    ("claim", "word"),
+    [
+        (less("new", "old", "S1.1", measure="final_loss"), "against the claim"),
+        (greater("new", "old", "S1.1", measure="final_loss"), "as claimed"),
+        (less("old", "new", "S1.1", measure="final_loss"), "as claimed"),
+        (equal("new", "old", "S1.1", within=0.1), "against the claim"),
+        (different("new", "old"), "different"),
+    ],
+    ids=str,
+)
+def test_what_divergence_says_of_losses_and_of_other_claims(claim: Comparison, word: str) -> None:
+    """The loss of what diverged is the greatest there is."""
+    design = study(arm("old"), arm("new", lr=0.3), claim)
+    known = [
+        line(f"old/{seed}", 0.5, numbers={"final_accuracy": 0.5, "final_loss": 1.0}) for seed in range(3)
+    ]
+    judged = report(outcome(design, {"old": known, "new": ALL_LOST})).comparisons[0].judgement
+    assert (judged.verdict, judged.sentence.partition(",")[0]) == ("diverged", word)
 
 
 @pytest.mark.parametrize("measure", ["activations/dead", "gap", "macs"])
@@ -294,6 +325,7 @@ def test_numbers_are_written_in_their_unit() -> None:
     assert unit("final_accuracy")(0.0231) == "+2.31 points"
     assert unit("final_loss")(-0.0231) == "-0.0231"
     assert level("best_accuracy")(0.6802) == "68.02 %"
+    assert unit("gap")(-0.0231) == "-2.31 points" and level("gap")(0.0231) == "2.31 points"
     assert level("macs")(40_551_424.0) == "40,551,424"
     assert level("final_loss")(0.52317) == "0.5232"
 
