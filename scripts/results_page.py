@@ -9,13 +9,18 @@ Studies that are not complete stand there with their planned cost (results/studi
 
 import csv
 import io
+import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from convscope.cli.show import duration
+from convscope.compute import environment
+from convscope.compute.device import pick
 from convscope.core import catalog, files
 from convscope.plots.study import draw_into
 from convscope.studies import measures, stats, tables, verdict
@@ -23,7 +28,7 @@ from convscope.studies.conduct import recorded
 from convscope.studies.design import Study
 from convscope.studies.plan import plan
 from convscope.studies.report import ComparisonRow, Report, level, report, unit
-from convscope.studies.tables import Table, of
+from convscope.studies.tables import Table
 from convscope.train.prepare import Place
 
 RESULTS = Path(__file__).parent.parent / "results"
@@ -47,9 +52,11 @@ Accuracies are of validation images that no training step saw; no test split was
   brackets about how many would be needed. *diverged*: every run of one of the two did. *none*: too few seeds, or some
   runs diverged. Intervals are not adjusted for the family, so an open one may leave zero out. Margins of equalities are
   ours: no source names one.
-- Each line is one command: `convscope study NAME`. Its page (`studies/NAME/study.md`) has every arm, figures, the exact
-  test and what was expected beforehand; `studies/journal.jsonl` holds every run, `provenance.csv` its seconds, commit
-  and device.
+- Each line is one command, `convscope study NAME`, which makes all its runs; with `--into results/studies --show` it
+  shows those that are here. Its page (`studies/NAME/study.md`) has every arm and what it changes, figures, the exact
+  test, what was expected beforehand, and in what the runs differ from those of the source: a verdict holds for ours.
+  Some statements need several claims together, as S3.18's peak does; their pages say so.
+- `studies/journal.jsonl` holds every run, `provenance.csv` its seconds, commit, device and precision.
 """
 
 
@@ -65,21 +72,26 @@ def page() -> str:
     measured = [told for told in found() if told.is_complete]
     rows = [row for told in measured for row in claims(told)]
     verdicts = Counter(row.judgement.verdict for told in measured for row in told.comparisons)
+    printed = list(numbers(measured))
     words = ", ".join(f"{count} {word}" for word, count in sorted(verdicts.items()))
     parts = [
         HEAD.rstrip(),
         "## Claims",
         f"{len(rows)} claims of {sum(bool(told.comparisons) for told in measured)} studies: {words}.",
-        *_table(("source", "claim", "published", "measured", "seeds", "verdict", "study"), rows),
+        *_table(("source", "claim", "measure: study", "published", "measured", "seeds", "verdict"), rows),
         "## Printed numbers",
         "The published number is one run, and of S4.10-11 the mean of several, how many is not said. It counts other "
         "images than ours. So it is to be held against where one more run would lie on other images, as many as ours; "
         "where it lies outside, that is **bold**. The interval of the mean says how well we know our own, on our images.",
+        _beside(printed),
         *_table(
             ("source", "arm", "published", "measured", "95 % of the mean", "95 % of one more run, other images", "seeds",
              "study"),
-            list(numbers(measured)),
+            printed,
         ),
+        "## Printed by epoch",
+        "Means and standard deviations over runs of validation accuracy; how many runs the source had is not said.",
+        *_table((*tables.curves(measured[0]).head, "study"), list(by_epoch(measured))),
         "## Effects of factorials",
         "What a level changes against the first, averaged over the other factors, and what two change together beyond "
         "that; p after Holm within the study.",
@@ -89,9 +101,9 @@ def page() -> str:
         "three. Where a pair has a handful of images a run, as in MNIST, which one comes second is chance.",
         *_table(("source", "published, truth first", "measured: images over all seeds", "arm"), list(confused(measured))),
         "## Not measured",
-        "Shipped with their cost on two cores of this machine, if nothing else runs; one command each, to be stopped and "
-        "carried on at any time.",
-        *_table(("study", "what", "source", "runs left", "time"), list(missing())),
+        f"Shipped with the cost of all their runs on two cores{_planned_on()}, if nothing else runs; one command each, to "
+        f"be stopped and carried on at any time.",
+        *_table(("study", "what", "source", "runs", "time"), list(missing())),
         "## Where this was measured",
         origin(measured),
         *(f"Pooled in {told.study.name}: {' '.join(told.outcome.mixed)}" for told in measured if told.outcome.mixed),
@@ -111,13 +123,24 @@ def claims(told: Report) -> Iterator[tuple[str, ...]]:
         said = unit(row.measure)
         yield (
             row.comparison.source,
-            f"{row.comparison}{of(row, told)}",
+            str(
+                replace(
+                    row.comparison,
+                    arm=named(told.study, row.comparison.arm),
+                    than=named(told.study, row.comparison.than),
+                )
+            ),
+            f"{measures.label(row.measure)}: {link(told.study)}",
             "" if row.comparison.by is None else said(row.comparison.by),
             difference(row),
             str(row.paired.n if row.paired else 0),
             MARKS.get(row.judgement.verdict, row.judgement.verdict) + needed(row),
-            link(told.study),
         )
+
+
+def named(study: Study, arm: str) -> str:
+    """An arm of a sweep is named by its value alone, which says little without its study: `lr 0.01`."""
+    return f"{study.axis} {arm}" if re.fullmatch(r"[\d.e-]+", arm) else arm
 
 
 def difference(row: ComparisonRow) -> str:
@@ -150,7 +173,7 @@ def numbers(measured: Sequence[Report]) -> Iterator[tuple[str, ...]]:
             outside = single and not single[0] <= value <= single[1]
             yield (
                 row.arm.published.source,
-                f"{row.arm.name}, {measures.label(study.measure)}",
+                f"{named(study, row.arm.name)}, {measures.label(study.measure)}",
                 shown(value),
                 shown(summary.mean) if summary else row.runs,
                 _between(shown, summary.low, summary.high) if summary else "",
@@ -158,6 +181,25 @@ def numbers(measured: Sequence[Report]) -> Iterator[tuple[str, ...]]:
                 row.runs,
                 link(study),
             )
+
+
+def _beside(printed: Sequence[Sequence[str]]) -> str:
+    """What the lines say together, which none says alone."""
+    values = [[float(cell.split(" ")[0]) for cell in line[2:4]] for line in printed]
+    higher = sum(theirs > ours for theirs, ours in values)
+    outside = sum("**" in line[5] for line in printed)
+    return (
+        f"Of {len(printed)} such numbers {outside} lie outside, where {0.05 * len(printed):.0f} would by chance, and "
+        f"{higher} were printed higher than we measured. They are not independent: all count the same validation images, "
+        f"and some lines are the same runs."
+    )
+
+
+def by_epoch(measured: Sequence[Report]) -> Iterator[tuple[str, ...]]:
+    """A line per epoch of every curve that was printed."""
+    for told in measured:
+        for row in tables.curves(told).rows:
+            yield *row, link(told.study)
 
 
 def _between(shown: Callable[[float], str], low: float | None, high: float | None) -> str:
@@ -182,29 +224,24 @@ def confused(measured: Sequence[Report]) -> Iterator[tuple[str, ...]]:
                 yield row.published.source, ", ".join(row.published.pairs), ours, row.arm
 
 
+def _planned() -> dict[str, dict[str, str]]:
+    rows = csv.DictReader(io.StringIO(PLANNED.read_text())) if PLANNED.exists() else []
+    return {row["study"]: row for row in rows}
+
+
+def _planned_on() -> str:
+    return "".join(f" of an {name}" for name in sorted({row["processor"] for row in _planned().values()}))
+
+
 def missing() -> Iterator[tuple[str, ...]]:
-    """A line per study with runs left."""
-    planned = (
-        {row["study"]: row for row in csv.DictReader(io.StringIO(PLANNED.read_text()))}
-        if PLANNED.exists()
-        else {}
-    )
+    """A line per study with runs left, and what all of its runs cost."""
+    planned = _planned()
     for told in found():
-        if told.is_complete:
-            continue
-        study = told.study
-        left = sum(row.missing for row in told.arms)
-        item = catalog.find("studies", study.name)
-        # Some of the runs that were timed may have been made since; trials of a budget are runs too.
-        row = planned.get(study.name, {"runs": "0", "seconds": "0"})
-        trials = sum(len(arm.tries) for arm in study.arms) * study.trial_seeds
-        runs = int(row["runs"])
-        timed = (
-            duration(float(row["seconds"]) * min(1.0, (left + trials) / runs))
-            if runs >= left
-            else "not timed"
-        )
-        yield study.name, item.line, item.source, str(left + trials), timed
+        if not told.is_complete:
+            item = catalog.find("studies", told.study.name)
+            row = planned.get(told.study.name, {"runs": "", "seconds": ""})
+            timed = duration(float(row["seconds"])) if row["seconds"] else "not timed"
+            yield told.study.name, item.line, item.source, row["runs"], timed
 
 
 def origin(measured: Sequence[Report]) -> str:
@@ -214,14 +251,15 @@ def origin(measured: Sequence[Report]) -> str:
 
 
 def time_what_is_missing() -> None:
-    """Plan every study that is not complete, and keep what that says."""
-    rows = [("study", "runs", "seconds")]
-    for told in found():
-        if not told.is_complete:
-            study = told.study
-            left = plan(study, STUDIES, Place(Path("runs"), allow_different=True), workers=WORKERS)
-            rows.append((study.name, str(left.runs), f"{left.seconds:.0f}"))
-            print(f"{study.name}: {left.runs} runs, {duration(left.seconds)}")
+    """Plan every study that is not complete as who begins it anew, and keep what that says."""
+    processor = environment.surroundings(1, pick("auto"))["machine"]["processor"]
+    rows = [("study", "runs", "seconds", "processor")]
+    with TemporaryDirectory() as empty:
+        for told in found():
+            if not told.is_complete:
+                planned = plan(told.study, Path(empty), Place(Path(empty)), workers=WORKERS)
+                rows.append((told.study.name, str(planned.runs), f"{planned.seconds:.0f}", processor))
+                print(f"{told.study.name}: {planned.runs} runs, {duration(planned.seconds)}")
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     files.write(PLANNED, text.getvalue().encode())

@@ -32,10 +32,10 @@ TRIALS = (
 @pytest.mark.parametrize(
     ("one", "wanted"),
     [
-        (TRIALS[0], "   0  lr=0.05 model.norm=batch  final_accuracy 91.25%  (2.3 s)"),
+        (TRIALS[0], "   0  lr=0.05 model.norm=batch  final_accuracy 91.25 %  (2.3 s)"),
         (TRIALS[1], "   1  lr=0.05 model.norm=batch  pruned at epoch 2 with 10.28% on validation  (1.0 s)"),
         (TRIALS[2], "   2  lr=0.05 model.norm=batch  diverged: Step 3: the loss is inf.  (0.2 s)"),
-        (TRIALS[3], "   3  lr=0.05 model.norm=batch  final_accuracy 93.00%  (1 min 15 s)"),
+        (TRIALS[3], "   3  lr=0.05 model.norm=batch  final_accuracy 93.00 %  (1 min 15 s)"),
     ],
 )
 def test_a_trial_in_a_line(one: Trial, wanted: str) -> None:
@@ -43,7 +43,7 @@ def test_a_trial_in_a_line(one: Trial, wanted: str) -> None:
 
 
 def test_what_was_found_in_words() -> None:
-    best = "trial 3, lr=0.05 model.norm=batch, final_accuracy 93.00%"
+    best = "trial 3, lr=0.05 model.norm=batch, final_accuracy 93.00 %"
     first = f"best of 4 (2 finished, 1 pruned, 1 diverged): {best}"
     assert tune.conclusion(Found(SEARCH, TRIALS, {})) == first
     shares = {"model.norm": 0.8, "lr": 0.2}

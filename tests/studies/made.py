@@ -30,6 +30,11 @@ def line(key: str, value: float | None = None, *, status: str = "finished", **mo
     return Line(**{**given, **more})
 
 
+def diverged(key: str) -> Line:
+    """A run without a number."""
+    return line(key, None, status="diverged", message="Step 3: the loss is nan.", numbers={})
+
+
 def outcome(study: Study, values: dict[str, list[Any]], **options: Any) -> Outcome:
     """The study with these values by arm and seed: a number, a `Line`, or None for a run that is missing."""
     cells = []

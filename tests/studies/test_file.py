@@ -9,7 +9,7 @@ import pytest
 
 from convscope.core import catalog
 from convscope.core.errors import ConvscopeError
-from convscope.studies.design import Arm, Comparison, Confused, Published, Study
+from convscope.studies.design import Arm, Comparison, Confused, Curve, Published, Study
 from convscope.studies.file import line_of, read
 from convscope.studies.measures import HIGHER_IS_BETTER
 
@@ -102,6 +102,14 @@ def test_a_whole_study_from_toml(tmp_path: Path) -> None:
     )  # fmt: skip
 
 
+def test_a_printed_curve_from_toml(tmp_path: Path) -> None:
+    printed = 'curve = { means = [0.93, 0.97], sds = [0.02, 0.01], best = 0.98, source = "S4.10" }'
+    (study,) = read(
+        write(tmp_path, GOOD.replace("tries = { lr = [0.01", f"{printed}\ntries = {{ lr = [0.01"))
+    )
+    assert study.arms[0].curve == Curve((0.93, 0.97), "S4.10", (0.02, 0.01), 0.98)
+
+
 @pytest.mark.parametrize(
     "spelled", ['"model.norm" = "batch"', 'model = { norm = "batch" }', '[arm.model]\nnorm = "batch"']
 )
@@ -155,6 +163,9 @@ MADE_WRONG = [
     ('baseline = "without"', 'baseline = "with"', 6,
      "No arm of study norm is called 'with'. Did you mean 'without'? Known: batch norm, without."),
     ('baseline = "without"', '', 1, "study norm has no baseline. A study file must say it."),
+    ('{ value = 0.7286, source = "S1.38" }', '0.7286', 17,
+     "published of an arm cannot be 0.7286; it says where it was printed too: published = { value = 0.74, source = "
+     "'S1.38' }."),
     ('question = "Does batch norm help?"', 'question = " "', 2,
      "study norm has no question. Write it down before anything runs."),
     ('model = "simplenn:dropout=0.1"', 'model = "simplen"', 4,
@@ -399,6 +410,10 @@ PYTHON_WRONG = [
      "study decay: seed is not known. Did you mean 'seeds' or 'sd'? Known: title, also, seeds, axis, inspect, "
      "inspect_every, sd, trial_seeds, why_many, remarks."),
     ("from beside import SHARED", "import torhc", 5, "ModuleNotFoundError: No module named 'torhc'."),
+    ("def second():", "def second(rate):", 28,
+     "study decay: its function is called without arguments, and needs 'rate'."),
+    ('name="decay", ', 'name="decay", epochs=3, ', 28,
+     "study decay: epochs is a field of the recipe: recipe={'epochs': 3}."),
     ("class Own:", "class Own", 11, "this is not Python: expected ':'."),
     ("    rate: float = 0.2", "    rate: float = int('x')", 12,
      "ValueError: invalid literal for int() with base 10: 'x'."),

@@ -8,11 +8,12 @@ so the interval is 0.04 +- 0.049683.
 from typing import Any
 
 import pytest
-from made import line, outcome, study
+from made import diverged, line, outcome, study
 
 from convscope.studies.design import (
     Comparison,
     Confused,
+    Curve,
     Published,
     arm,
     different,
@@ -21,16 +22,12 @@ from convscope.studies.design import (
     greater,
     less,
 )
-from convscope.studies.journal import Line
+from convscope.studies.notes import notes
 from convscope.studies.report import level, report, unit
-from convscope.studies.tables import judged, notes, ranking
+from convscope.studies.tables import judged
 from convscope.studies.verdict import Judgement
 
 OLD, NEW = [0.50, 0.51, 0.52], [0.52, 0.55, 0.58]
-
-
-def diverged(key: str) -> Line:
-    return line(key, None, status="diverged", message="Step 3: the loss is nan.", numbers={})
 
 
 def test_means_differences_and_counting_by_hand() -> None:
@@ -219,32 +216,6 @@ def test_effects_that_lost_their_runs_stay_in_the_family() -> None:
     assert left[0].p == pytest.approx(5 * left[0].effect.paired.p)
 
 
-def test_a_ranking_names_what_diverged() -> None:
-    design = study(arm("all"), *(arm(name, lr=0.3 + at / 10) for at, name in enumerate(("x", "y", "z", "w"))))
-    values = {"all": OLD, "x": NEW, "y": [0.2, 0.21, 0.2], "z": [0.3, 0.31, 0.33], "w": ALL_LOST}
-    found = report(outcome(design, values))
-    assert ranking(found).endswith("Not ranked, since runs of them diverged: w.")
-    assert found.comparisons[3].judgement.sentence.startswith(
-        "different, without a p: 3 of 3 runs of 'w' diverged"
-    )
-
-
-def test_only_differences_from_the_baseline_in_the_measure_itself_are_ranked() -> None:
-    """Of two seeds, of another measure, or of two other arms: not on one list with the rest."""
-    names = ("w", "x", "y", "z")
-    design = study(
-        arm("all"), *(arm(name, lr=0.3 + at / 10) for at, name in enumerate(names)),
-        *(greater(name, "all", "S1.1") for name in names),
-        greater("x", "y", "S1.1"), greater("x", "all", "S1.1", measure="gap"),
-    )  # fmt: skip
-    both = {"final_accuracy": 0.5, "gap": 0.9}
-    values = {"all": [line("x", numbers=both)] * 3, "w": [0.9, 0.9, None], "y": [0.6] * 3, "z": [0.2] * 3}
-    told = report(outcome(design, {**values, "x": [line("x", numbers={**both, "gap": 0.1})] * 3}))
-    assert ranking(told) == (
-        "Against all, the largest difference first: z -30.00 points, y +10.00 points, x +0.00 points."
-    )
-
-
 def test_only_an_accuracy_has_an_error_of_counting() -> None:
     for measure, known in (
         ("final_accuracy", True),
@@ -262,14 +233,6 @@ def test_effects_of_two_seeds_have_no_p() -> None:
     design = study(*factorial({"a": {"0": {}, "1": {"lr": 0.3}}}), seeds=2)
     (row,) = report(outcome(design, {"a 0": [0.1, 0.2], "a 1": [0.3, 0.5]})).effects
     assert row.effect.paired.p is not None and row.p is None
-
-
-def test_another_number_of_seeds_than_designed_is_said() -> None:
-    design = study(arm("old"), arm("new", lr=0.3), seeds=8)
-    fewer = notes(report(outcome(design.with_seeds(3), {"old": OLD, "new": NEW})))
-    assert "The design has 8 seeds; these are the first 3." in fewer
-    more = notes(report(outcome(design.with_seeds(9), {"old": OLD * 3, "new": NEW * 3})))
-    assert any(note.startswith("The design has 8 seeds: if the others") for note in more)
 
 
 def test_a_difference_of_rounding_is_none() -> None:
@@ -314,6 +277,23 @@ def test_pairs_over_seeds_by_hand() -> None:
     assert row.pairs == (("b-a", 2, 2),)  # and none that never happened
 
 
+def test_curves_by_epoch_by_hand() -> None:
+    """Epoch 1: 0.5 and 0.7, so 0.6; a validation after half an epoch is none; of epoch 3 nothing is known."""
+    design = study(arm("old", curve=Curve((0.9, 0.8, 0.7), "S4.10", best=0.95)), arm("new", lr=0.3), seeds=2)
+    courses = ({0.5: 0.1, 1.0: 0.5, 2.0: 0.81}, {0.5: 0.2, 1.0: 0.7, 2.0: None})
+    lines = [
+        line(f"old/{seed}", 0.5, curve={"epoch": list(course), "val_accuracy": list(course.values())})
+        for seed, course in enumerate(courses)
+    ]
+    (row,) = report(outcome(design, {"old": lines, "new": [0.5, 0.5]})).curves
+    assert [found and (found.n, pytest.approx(found.mean)) for found in row.epochs] == [
+        (2, 0.6),
+        (1, 0.81),
+        None,
+    ]
+    assert row.best == 0.81
+
+
 def test_equality_is_judged_by_two_one_sided_tests() -> None:
     design = study(arm("old"), arm("new", lr=0.3), equal("new", "old", "S1.57", within=0.05))
     near = [0.501, 0.512, 0.519]
@@ -354,47 +334,3 @@ def test_from_two_seeds_there_is_no_verdict_though_one_arm_diverged() -> None:
     assert row.judgement == Judgement(
         "none", "no verdict from fewer than 3 seeds: 2 of 2 runs of 'new' diverged"
     )
-
-
-def test_optimizers_without_tries_of_their_own_are_no_fair_comparison() -> None:
-    adam = arm("new", optimizer="adam")
-    asked = study(arm("old"), adam)
-    said = (
-        "The arms differ in their optimizer, and each ran at the one learning rate it was given: a fair comparison gives "
-        "each the same number of tries (S3.66, E2.6; `tries`)."
-    )
-    assert said in notes(report(outcome(asked, {"old": OLD, "new": NEW})))
-    rates = {"lr": [0.1, 0.2]}
-    asked = study(arm("old", tries=rates), arm("new", optimizer="adam", tries=rates))
-    assert said not in notes(report(outcome(asked, {"old": OLD, "new": NEW})))
-
-
-def test_runs_of_another_precision_are_told_apart() -> None:
-    """Batch norm may tip the balance of a layer, so that one arm computes in bfloat16 where the other does not."""
-    design = study(arm("old"), arm("new", lr=0.3))
-    kinds = {"whole": {"a": "float32", "b": "float32"}, "half": {"a": "bfloat16", "b": "float32"}}
-    made = {kind: line(kind, 0.5, environment={"dtypes": dtypes}) for kind, dtypes in kinds.items()}
-    said = (
-        "Not all runs computed alike: bfloat16 in 1 of 2 layers, float32 (provenance.csv). Each layer takes what is "
-        "right and faster on the machine, and arms have other layers."
-    )
-    assert said in notes(report(outcome(design, {"old": 3 * [made["half"]], "new": 3 * [made["whole"]]})))
-    same = notes(report(outcome(design, {"old": 3 * [made["half"]], "new": 3 * [made["half"]]})))
-    assert not any("computed alike" in note for note in same)
-
-
-def test_an_interval_that_leaves_the_possible_is_explained() -> None:
-    design = study(arm("old"), arm("new", lr=0.3))
-    said = "A t interval that leaves 0 to 100 % tells that its seeds are too few, or that they end in two ways: runs.csv."
-    assert said in notes(report(outcome(design, {"old": OLD, "new": [0.2, 0.99, 0.98]})))
-    assert said not in notes(report(outcome(design, {"old": OLD, "new": NEW})))
-
-
-def test_why_runs_failed_stands_below_the_table() -> None:
-    design = study(arm("old"), arm("new", lr=0.3))
-    lost = line("new/1", None, status="failed", message="MemoryError: 12 GiB.", numbers={})
-    found = notes(report(outcome(design, {"old": [diverged(key) for key in "abc"], "new": [0.5, lost, 0.6]})))
-    assert "old: with a number 0 of 3: 3 diverged." in found
-    assert (
-        "new: with a number 2 of 3: 1 failed; its mean and interval are of those; failed: MemoryError: 12 GiB."
-    ) in found

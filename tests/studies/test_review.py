@@ -12,6 +12,7 @@ from convscope.studies.design import (
     Arm,
     Comparison,
     Confused,
+    Curve,
     Published,
     Study,
     arm,
@@ -91,7 +92,7 @@ WRONG: list[tuple[str, dict[str, Any], tuple[str | int, ...], str]] = [
      "study s, arm 2: name cannot be 2: Input should be a valid string."),
     ("number as a published one", {"parts": [A, arm("b", lr=0.2, published=0.5)]},  # type: ignore[arg-type]
      ("arm", 1, "published"),
-     "study s, arm 'b': published cannot be 0.5: Input should be an instance of Published."),
+     "study s, arm 'b': published cannot be 0.5; it says where it was printed too: Published(0.74, 'S1.38')."),
     ("published text", {"parts": [A, arm("b", lr=0.2, **printed("0.5"))]},  # type: ignore[arg-type]
      ("arm", 1, "published", "value"),
      "study s, arm 'b', published: value cannot be '0.5': Input should be a valid number."),
@@ -190,6 +191,13 @@ WRONG: list[tuple[str, dict[str, Any], tuple[str | int, ...], str]] = [
      "table."),
     ("confused", {"parts": [A, Arm("b", {"lr": 0.2}, confused=Confused(("4-9",), ""))]}, ("arm", 1, "confused"),
      "study s, arm 'b': the confused pairs have no source. Say where they were printed."),
+    ("curve", {"parts": [A, arm("b", lr=0.2, curve=Curve((0.5,), ""))]}, ("arm", 1, "curve"),
+     "study s, arm 'b': the printed curve has no source. Say where it was printed."),
+    ("curve sds", {"parts": [A, arm("b", lr=0.2, curve=Curve((0.5, 0.6), "S4.10", (0.1,)))]}, ("arm", 1, "curve"),
+     "study s, arm 'b': the printed curve has 2 means and 1 standard deviations. It needs a mean for each of the first "
+     "epochs, and as many deviations or none."),
+    ("curve percent", {"parts": [A, arm("b", lr=0.2, curve=Curve((0.5,), "S4.10", best=98.0))]}, ("arm", 1, "curve"),
+     "study s, arm 'b': the printed curve is 98, and final_accuracy is a fraction. Write 0.98 if 98 % is meant."),
     ("percent", {"parts": [A, arm("b", lr=0.2, **printed(65.7))]}, ("arm", 1, "published"),
      "study s, arm 'b': the published value is 65.7, and final_accuracy is a fraction. Write 0.657 if 65.7 % is meant."),
     ("nan", {"parts": [A, arm("b", lr=0.2, **printed(float("nan")))], "measure": "final_loss"}, ("arm", 1, "published"),

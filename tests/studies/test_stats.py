@@ -296,14 +296,20 @@ def test_the_seeds_needed_are_enough_and_one_less_is_not(size: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("n", "within", "alpha"), [(3, 2.0, 0.05), (5, 2.0, 0.05), (5, 2.0, 0.05 / 6), (20, 0.5, 0.05)]
-)
-def test_the_chance_of_an_equality_is_that_of_drawn_studies(n: int, within: float, alpha: float) -> None:
-    """20,000 studies without a difference: the share whose two one-sided p stay below the level, +- 4 sd."""
-    drawn = np.random.Generator(np.random.Philox(key=7)).normal(size=(20_000, n))
+    ("n", "within", "alpha", "difference"),
+    [
+        (3, 2.0, 0.05, 0.0), (5, 2.0, 0.05, 0.0), (5, 2.0, 0.05 / 6, 0.0), (20, 0.5, 0.05, 0.0),
+        (9, 1.0, 0.05, 0.4), (9, 1.0, 0.05, -0.4), (5, 2.0, 0.025, 1.9),
+    ],
+)  # fmt: skip
+def test_the_chance_of_an_equality_is_that_of_drawn_studies(
+    n: int, within: float, alpha: float, difference: float
+) -> None:
+    """20,000 studies with this difference: the share whose two one-sided p stay below the level, +- 4 sd."""
+    drawn = np.random.Generator(np.random.Philox(key=7)).normal(difference, size=(20_000, n))
     mean, error = drawn.mean(1), drawn.std(1, ddof=1) / math.sqrt(n)
     shown = float(np.mean(stats.t.sf((within - np.abs(mean)) / error, n - 1) <= alpha))
-    chance = power_of_equivalence(n, within, 1.0, alpha)
+    chance = power_of_equivalence(n, within, 1.0, alpha, difference)
     assert chance == pytest.approx(shown, abs=4 * math.sqrt(chance * (1 - chance) / 20_000))
 
 

@@ -12,7 +12,7 @@ from made import line, outcome, study
 
 from convscope.studies import tables
 from convscope.studies.conduct import Outcome, Trial
-from convscope.studies.design import Confused, Published, arm, equal, factorial, greater
+from convscope.studies.design import Confused, Curve, Published, arm, equal, factorial, greater
 from convscope.studies.journal import Line
 from convscope.studies.report import report
 
@@ -22,7 +22,12 @@ LOST = "Step 7 (epoch 0.5): the loss is nan, with |inf| in front."
 def small() -> Outcome:
     """Every kind of cell there is: published or not, confused, diverged, failed, missing, tuned, pooled."""
     design = study(
-        arm("old", published=Published(0.505, "S1.28"), confused=Confused(("b-a",), "S4.20")),
+        arm(
+            "old",
+            published=Published(0.505, "S1.28"),
+            confused=Confused(("b-a",), "S4.20"),
+            curve=Curve((0.3, 0.5), "S4.10", (0.02, 0.01), best=0.51),
+        ),
         arm("new", lr=0.3, published=Published(0.58, "S1.29")),
         arm("wild", lr=3.0),
         arm("tuned", lr=0.1),
@@ -35,7 +40,15 @@ def small() -> Outcome:
     counts = [[60, 4, 0], [9, 60, 0], [1, 0, 66]]
     lost = {"numbers": {}, "provenance": {}}
     values = {
-        "old": [both(x, 0.1 * seed, confusion=counts) for seed, x in enumerate((0.50, 0.51, 0.52))],
+        "old": [
+            both(
+                x,
+                0.1 * seed,
+                confusion=counts,
+                curve={"epoch": [1.0, 2.0], "val_accuracy": [0.1 * (seed + 2), x]},
+            )
+            for seed, x in enumerate((0.50, 0.51, 0.52))
+        ],
         "new": [both(x, 0.2) for x in (0.57, 0.585, 0.59)],
         "wild": [
             line("wild/0", status="diverged", message=LOST, **lost),
@@ -127,7 +140,10 @@ def test_prose_fits_a_terminal_and_is_one_line_elsewhere() -> None:
     told = report(small())
     narrow, whole = tables.text(told, width=60), tables.text(told)
     assert "\n".join(line for line in narrow.splitlines() if len(line) > 60) == "\n".join(
-        line for table in (tables.arms(told), tables.pairs(told)) for line in table.text()
+        line
+        for table in (tables.arms(told), tables.pairs(told), tables.curves(told))
+        for line in table.text()
+        if len(line) > 60
     )
     assert "tuned = old within 0.05: no verdict from 2 seeds (3 are\n  needed): +0.10 points" in narrow
     assert narrow.split() == whole.split()
@@ -149,16 +165,3 @@ def test_the_origin_adds_up_machines_commits_and_hours() -> None:
         "commits 1234567890, fedcba0987+dirty; 1.00 hours of training in all. Validation split."
     )
     assert tables.origin([]) == ""
-
-
-def test_what_weighs_most_comes_first() -> None:
-    design = study(arm("all"), arm("no x", lr=0.3), arm("no y", lr=0.4), arm("no z", lr=0.5))
-    values = {
-        "all": [0.9, 0.9, 0.9],
-        "no x": [0.8, 0.8, 0.8],
-        "no y": [0.6, 0.6, 0.6],
-        "no z": [0.95, 0.95, 0.95],
-    }
-    assert tables.ranking(report(outcome(design, values))) == (
-        "Against all, the largest difference first: no y -30.00 points, no x -10.00 points, no z +5.00 points."
-    )

@@ -9,11 +9,11 @@ import pytest
 from made import line, study
 
 from convscope.core.errors import ConvscopeError, UsageError
-from convscope.studies import tables
 from convscope.studies.conduct import Outcome, conduct, recorded
 from convscope.studies.design import FIRST_TRIAL_SEED, Study, arm, different
 from convscope.studies.executors import Progress
 from convscope.studies.journal import Journal
+from convscope.studies.notes import notes
 from convscope.studies.plan import plan
 from convscope.studies.report import report
 from convscope.studies.task import Ended, Task, key_of
@@ -65,9 +65,9 @@ def test_the_best_on_seeds_of_its_own_is_compared_on_the_studys(tmp_path: Path) 
     ]
     assert outcome.values("b", "final_accuracy") == {0: 0.8, 1: pytest.approx(0.801), 2: pytest.approx(0.802)}
     assert [trial.chosen for trial in outcome.trials] == [False, True, False, True, False, False]
-    notes = tables.notes(report(outcome))
-    assert "a: lr 0.2 was the best of 3 tries on validation, with seeds of their own." in notes
-    assert "b: lr 0.01 was the best of 3 tries on validation (1 diverged), with seeds of their own." in notes
+    said = notes(report(outcome))
+    assert "a: lr 0.2 was the best of 3 tries on validation, with seeds of their own." in said
+    assert "b: lr 0.01 was the best of 3 tries on validation (1 diverged), with seeds of their own." in said
 
 
 def test_what_diverges_on_one_of_several_trial_seeds_is_not_chosen(tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_an_arm_of_which_every_try_diverged_is_shown_to(tmp_path: Path) -> None:
     outcome = made(tmp_path, Maker({**REACHED, 0.01: "diverged", 0.02: "diverged"}))
     assert [line.status for line in outcome.lines("b")] == ["diverged"] * 3
     told = report(outcome)
-    assert "b: every one of 3 tries diverged; lr 0.01 is the first." in tables.notes(told)
+    assert "b: every one of 3 tries diverged; lr 0.01 is the first." in notes(told)
     assert told.comparisons[0].judgement.verdict == "diverged"
 
 

@@ -195,6 +195,7 @@ def _planned(study: "Study", flags: Flags) -> str:
     from convscope.studies.plan import plan
 
     runs = flags.runs
+    runs.chosen()  # so that what is wrong with it is said now
     # Of a cluster elsewhere nobody knows; the time is that of this machine all the same.
     cores = max(1, usable_cores() // runs.threads)
     workers = {"serial": 1, "ray": cores}.get(runs.executor, runs.workers or cores)
@@ -229,7 +230,8 @@ def plan_text(study: "Study", found: "Plan", width: int = 0) -> str:
             f"{'; with 2 seeds there is no verdict' if found.seeds < 3 else ''}."
         )
     lines += [
-        f"An equality within ±{said(margin).lstrip('+')} is shown in {chance:.0%} of studies where nothing differs."
+        f"An equality within ±{said(margin).lstrip('+')} is shown in {100 * chance:.0f} % of studies where nothing "
+        f"differs."
         for margin, chance in found.equalities
     ]
     table = Table(("arm", "runs to make", "each", "known from"), rows).text()
@@ -246,7 +248,7 @@ def _total(found: "Plan") -> str:
     alone = (
         "if nothing else runs"
         if found.load < 0.5
-        else f"at most: {found.load:.1f} other processes ran while it was timed"
+        else f"or less: {found.load:.1f} other processes ran while it was timed"
     )
     return f"{found.runs} runs on {workers}: about {duration(found.seconds)}, {alone}."
 

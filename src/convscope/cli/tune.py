@@ -190,18 +190,14 @@ def _values(trial: "Trial") -> str:
 
 
 def _outcome(trial: "Trial", search: "Search") -> str:
+    from convscope.studies.report import level
+
     if trial.value is not None:
-        return f"{search.measure} {_level(trial.value, search.measure)}"
+        return f"{search.measure} {level(search.measure)(trial.value)}"
     if trial.status == "pruned":
         accuracy = "" if trial.accuracy is None else f" with {trial.accuracy:.2%} on validation"
         return f"pruned at epoch {trial.epoch:g}{accuracy}"
     return f"{trial.status}: {trial.message}"
-
-
-def _level(value: float, measure: str) -> str:
-    from convscope.studies.measures import is_share
-
-    return f"{value:.2%}" if is_share(measure) else f"{value:.4g}"
 
 
 def counted(found: "Found") -> str:

@@ -404,6 +404,8 @@ def read_toml(path: Path) -> RunConfig:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}.") from None
+    if "arm" in values or "factors" in values:
+        raise ConfigError(f"{path} is a study, not the configuration of one run: convscope study {path}.")
     return from_table(values, str(path))
 
 

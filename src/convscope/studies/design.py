@@ -25,7 +25,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
 from functools import wraps
+from inspect import signature
 from itertools import product
+from types import GeneratorType
 from typing import Any, Literal
 
 from convscope.core import catalog
@@ -63,6 +65,18 @@ class Confused:
 
 
 @dataclass(frozen=True)
+class Curve:
+    """Validation accuracy after the first, second, ... epoch that somebody printed, over several runs, and where."""
+
+    means: tuple[float, ...]
+    source: str
+    sds: tuple[float, ...] = ()
+    """Standard deviations over those runs, as many as means, if they were printed."""
+    best: float | None = None
+    """The best of all runs and epochs, if it was printed."""
+
+
+@dataclass(frozen=True)
 class Arm:
     """One recipe of a study, trained once per seed."""
 
@@ -75,6 +89,7 @@ class Arm:
     """Factor -> level, if the arm is a cell of a factorial."""
     tries: tuple[Mapping[str, Any], ...] = ()
     """Changes of which the best on validation is taken, by runs of their own: the arm's budget."""
+    curve: Curve | None = None
 
 
 @dataclass(frozen=True)
@@ -245,7 +260,7 @@ def _meant(key: str, table: Mapping[str, Mapping[str, Any]]) -> str:
     """The nearest changes; above all the one that lacks its part: `norm` for `model.norm`."""
     model = table["model"].get("name")
     options = catalog.options(catalog.find("models", model)) if model in catalog.names("models") else {}
-    known = ["model", "data", "published", "confused", "tries", *Recipe.model_fields]
+    known = ["model", "data", "published", "confused", "curve", "tries", *Recipe.model_fields]
     known += [f"data.{name}" for name in DataConfig.model_fields] + [f"model.{name}" for name in options]
     same = [name for name in known if name.partition(".")[2] == key.rpartition(".")[2]]
     return f" Did you mean {same[0]!r}?" if same else nearest(key.removeprefix("recipe."), known)
@@ -270,6 +285,7 @@ def arm(
     *,
     published: Published | None = None,
     confused: Confused | None = None,
+    curve: Curve | None = None,
     tries: Mapping[str, Iterable[Any]] | None = None,
     **more: Any,
 ) -> Arm:
@@ -280,6 +296,7 @@ def arm(
         changes: by key, for those with a dot: {"model.norm": "batch"}.
         published: the number somebody printed for it.
         confused: the pairs of classes somebody printed for it.
+        curve: the accuracies by epoch somebody printed for it.
         tries: one key with the values to try, {"lr": [0.001, 0.01, 0.1]}: the one with the best mean on
             validation, over runs with seeds of their own, is then compared.
         more: changes whose key is a word: lr=0.05, optimizer="adam".
@@ -303,7 +320,7 @@ def arm(
     candidates = [{key: value} for key, values in (tries or {}).items() for value in values]
     if tries and not candidates:
         raise ConfigError(f"arm {name!r} tries {next(iter(tries))}, but no value of it is given.")
-    return Arm(name, {**(changes or {}), **more}, published, confused, tries=tuple(candidates))
+    return Arm(name, {**(changes or {}), **more}, published, confused, tries=tuple(candidates), curve=curve)
 
 
 def factorial(
@@ -369,7 +386,7 @@ def study(
         model: a name, name:key=value, or a table.
         data: a source, or a table of the fields of `DataConfig`.
         baseline: the arm that the others are compared with where no comparison is yielded.
-        measure: of measures.py: final_accuracy, best_accuracy, `activations.dead` ...
+        measure: of measures.py: final_accuracy, best_accuracy, `activations/dead_share` ...
         recipe: fields of `Recipe` that all arms share; the rest is the model's default recipe.
         name: absent: the function's, with dashes.
         options: further fields of `Study`.
@@ -381,10 +398,7 @@ def study(
     def decorate(function: Callable[[], Iterable[Arm | Comparison]]) -> Callable[[], Study]:
         own = name or function.__name__.replace("_", "-")
         where = f"study {own}"
-        for key in options.keys() - OPTIONS:
-            raise ConfigError(
-                f"{where}: {key} is not known.{nearest(key, OPTIONS)} Known: {', '.join(OPTIONS)}."
-            )
+        _refuse_design(where, function, options)
 
         @wraps(function)
         def build() -> Study:
@@ -405,6 +419,21 @@ def study(
     return decorate
 
 
+def _refuse_design(where: str, function: Callable[..., Any], options: Mapping[str, Any]) -> None:
+    for needed in signature(function).parameters.values():
+        if needed.default is needed.empty and needed.kind not in (needed.VAR_POSITIONAL, needed.VAR_KEYWORD):
+            raise ConfigError(
+                f"{where}: its function is called without arguments, and needs {needed.name!r}."
+            )
+    for key, value in options.items():
+        if key in Recipe.model_fields:
+            raise ConfigError(f"{where}: {key} is a field of the recipe: recipe={{{key!r}: {value!r}}}.")
+        if key not in OPTIONS:
+            raise ConfigError(
+                f"{where}: {key} is not known.{nearest(key, OPTIONS)} Known: {', '.join(OPTIONS)}."
+            )
+
+
 OPTIONS = (
     "title",
     *(own.name for own in fields(Study) if own.default is not MISSING and own.name != "designed_seeds"),
@@ -423,16 +452,29 @@ def made(parts: Iterable[Arm | Comparison], **options: Any) -> Study:
     Raises:
         ConfigError: something else was yielded, or the study must be refused (review.py).
     """
+    from .review import Refusal  # which asks what this module defines
+
     where = f"study {options['name']}"
     if not isinstance(parts, Iterable):
         raise ConfigError(f"{where} gives {parts!r}; its function must yield arms and comparisons.")
-    listed = tuple(parts)
-    for part in listed:
-        if not isinstance(part, Arm | Comparison):
+    arms: list[Arm] = []
+    comparisons: list[Comparison] = []
+    lines: dict[tuple[str | int, ...], int] = {}
+    for part in parts:
+        place = ("arm", len(arms)) if isinstance(part, Arm) else ("claim", len(comparisons))
+        if isinstance(parts, GeneratorType) and parts.gi_frame:
+            lines[place] = parts.gi_frame.f_lineno
+        if isinstance(part, Arm):
+            arms.append(part)
+        elif isinstance(part, Comparison):
+            comparisons.append(part)
+        else:
             raise ConfigError(f"{where} yields {part!r}, which is neither an arm nor a comparison.")
-    arms = tuple(part for part in listed if isinstance(part, Arm))
-    comparisons = tuple(part for part in listed if isinstance(part, Comparison))
     if not comparisons and not any(arm.levels for arm in arms):
         others = [arm.name for arm in arms if arm.name != options["baseline"]]
-        comparisons = tuple(Comparison(name, "different", options["baseline"]) for name in others)
-    return Study(arms=arms, comparisons=comparisons, **options)
+        comparisons = [Comparison(name, "different", options["baseline"]) for name in others]
+    try:
+        return Study(arms=tuple(arms), comparisons=tuple(comparisons), **options)
+    except Refusal as error:
+        error.line = lines.get(error.place[:2])
+        raise

@@ -17,7 +17,7 @@ In Python, functions decorated with `study`.  In TOML, one study:
                                                         than = "without"
                                                         source = "S1.38"
 
-Every key of an arm but name, published, confused and tries is a change.  For a
+Every key of an arm but name, published, confused, curve and tries is a change.  For a
 factorial, `[factors.FACTOR]` tables with a line for each level take the place
 of the arms: "0.5" = { model.dropout = 0.5 }.  Whatever is refused is refused
 with the file and the line.
@@ -37,7 +37,7 @@ from importlib.machinery import SourceFileLoader
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from itertools import product
 from pathlib import Path
-from types import CodeType, GeneratorType, ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -47,10 +47,16 @@ from convscope.core.config import Recipe
 from convscope.core.errors import ConfigError, ConvscopeError, UnknownName, nearest
 
 from . import design
-from .design import Arm, Comparison, Confused, Published, Study
+from .design import Arm, Comparison, Confused, Curve, Published, Study
 from .review import Refusal
 
-ARM = ("name", "published", "confused", "tries")
+PRINTED = {
+    "published": (Published, "{ value = 0.74, source = 'S1.38' }"),
+    "confused": (Confused, "{ pairs = ['4-9'], source = 'S4.20' }"),
+    "curve": (Curve, "{ means = [0.926, 0.975], source = 'S4.10' }"),
+}
+"""What somebody printed for an arm, and how it is written: never without where."""
+ARM = ("name", *PRINTED, "tries")
 """Keys of an arm that are no change."""
 OWN = {"base", "arms", "comparisons", "designed_seeds"}
 """Fields of `Study` that a file says in another way."""
@@ -201,8 +207,13 @@ def _arms(tables: Mapping[str, Any], where: str) -> Iterator[Arm]:
             raise Refusal(f"Arm {number + 1} has no name: name = '...'.", *place)
         own = {key: value for key, value in table.items() if key in ARM}
         known: dict[str, Any] = {"name": str, "tries": dict[str, list[Any]]}
-        values = _typed(own, {**known, "published": dict, "confused": dict}, place, "an arm")
-        for key, kind in (("published", Published), ("confused", Confused)):
+        values = _typed(own, {**known, **dict.fromkeys(PRINTED, Any)}, place, "an arm")
+        for key, (kind, example) in PRINTED.items():
+            if key in values and not isinstance(values[key], dict):
+                raise Refusal(
+                    f"{key} of an arm cannot be {values[key]!r}; it says where it was printed too: {key} = {example}.",
+                    *place, key,
+                )  # fmt: skip
             if key in values:
                 values[key] = _made(kind, values[key], (*place, key), f"`{key}`")
         changes = {key: value for key, value in table.items() if key not in ARM}
@@ -313,29 +324,10 @@ def _from_python(path: Path, name: str) -> list[Study]:
 
 
 def _asked(maker: Any, path: Path) -> Study:
-    function = maker.__wrapped__
-
-    def refused(error: BaseException) -> int:
-        place = error.place if isinstance(error, Refusal) else ()
-        return _yielded(function, place) or function.__code__.co_firstlineno
-
-    with _lines(path, refused):
+    begins = maker.__wrapped__.__code__.co_firstlineno
+    with _lines(path, lambda error: getattr(error, "line", None) or begins):
         made: Study = maker()
         return made
-
-
-def _yielded(function: Callable[[], Any], place: Place) -> int | None:
-    """The line in which a function yields its second arm, if the place is ("arm", 1); None if it yields no such part."""
-    kind = {"arm": Arm, "claim": Comparison}.get(str(place[0])) if len(place) > 1 else None
-    parts = function()
-    if kind is None or not isinstance(parts, GeneratorType):
-        return None
-    met = -1
-    for part in parts:
-        met += isinstance(part, kind)
-        if met == place[1] and parts.gi_frame:
-            return parts.gi_frame.f_lineno
-    return None
 
 
 @contextmanager

@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from statistics import fmean
+from statistics import median
 
 from . import measures, stats, verdict
 from .conduct import Outcome
-from .design import Arm, Comparison, Confused, Study
+from .design import Arm, Comparison, Confused, Curve, Study
 from .journal import Line
 from .stats import Effect, Paired, Summary
 from .verdict import Judgement
@@ -44,7 +44,7 @@ class ArmRow:
     missing: int
     """Runs that have not been made yet."""
     seconds: float | None
-    """Mean training time of a run, as recorded, wherever it ran."""
+    """Median training time of a run, as recorded, wherever it ran and whatever ran beside it."""
 
     @property
     def runs(self) -> str:
@@ -94,6 +94,18 @@ class PairRow:
     published: Confused | None
 
 
+@dataclass(frozen=True)
+class CurveRow:
+    """An arm by epoch, beside what somebody printed."""
+
+    arm: str
+    epochs: tuple[Summary | None, ...]
+    """Validation accuracy after epoch 1, 2, ... over seeds; None where no run was scored."""
+    best: float | None
+    """Of all runs and epochs."""
+    published: Curve
+
+
 @dataclass(frozen=True, repr=False)
 class Report:
     """Everything a study found; printed, it is what the terminal shows."""
@@ -104,6 +116,7 @@ class Report:
     comparisons: tuple[ComparisonRow, ...]
     effects: tuple[EffectRow, ...]
     pairs: tuple[PairRow, ...]
+    curves: tuple[CurveRow, ...]
     images: int
     """Validation images of a run, the same for all arms; 0 if they differ."""
 
@@ -139,6 +152,7 @@ def report(outcome: Outcome) -> Report:
         comparisons=tuple(_compared(outcome)),
         effects=tuple(_effects(outcome)),
         pairs=tuple(row for arm in study.arms if (row := _pairs(outcome, arm))),
+        curves=tuple(_curve(outcome, arm.name, arm.curve) for arm in study.arms if arm.curve),
         images=count,
     )
 
@@ -164,7 +178,7 @@ def _arm_row(outcome: Outcome, arm: Arm) -> ArmRow:
         failed=lost["failed"],
         numberless=lost["without a number"],
         missing=lost["not run"],
-        seconds=fmean(seconds) if seconds else None,
+        seconds=median(seconds) if seconds else None,
     )
 
 
@@ -273,6 +287,25 @@ def _pairs(outcome: Outcome, arm: Arm) -> PairRow | None:
         among.update([pair for pair, _ in _most(own)])
     pairs = tuple((pair, count, among[pair]) for pair, count in _most(images))
     return PairRow(arm.name, pairs, len(lines), arm.confused)
+
+
+def _curve(outcome: Outcome, arm: str, published: Curve) -> CurveRow:
+    """Accuracy after each epoch that was printed."""
+    runs = [
+        dict(zip(line.curve["epoch"], line.curve["val_accuracy"], strict=True))
+        for line in outcome.lines(arm)
+        if line.curve
+    ]
+    by_epoch = [
+        [value for run in runs if (value := run.get(epoch)) is not None]
+        for epoch in range(1, len(published.means) + 1)
+    ]
+    return CurveRow(
+        arm,
+        tuple(stats.summary(values) if values else None for values in by_epoch),
+        max((value for run in runs for value in run.values() if value is not None), default=None),
+        published,
+    )
 
 
 def _confusions(line: Line) -> Counter[str]:

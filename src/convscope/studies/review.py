@@ -20,7 +20,7 @@ from convscope.core.errors import ConfigError, UnknownName, UsageError, nearest
 
 from . import measures, stats
 from .axis import swept
-from .design import FORMS, LARGEST_FAMILY, Arm, Comparison, Confused, Form, Published, Study
+from .design import FORMS, LARGEST_FAMILY, Arm, Comparison, Confused, Curve, Form, Published, Study
 
 WIDEST = 0.25
 """A margin of equality so wide, of a share, was meant in points."""
@@ -37,13 +37,24 @@ MOST_SEEDS = 10_000
 ADAPTERS: dict[type, dict[str, TypeAdapter[Any]]] = {
     # Of a claim's form, _comparisons says which there are.
     kind: {key: TypeAdapter(str if hint == Form else hint) for key, hint in get_type_hints(kind).items()}
-    for kind in (Study, Arm, Comparison, Published, Confused)
+    for kind in (Study, Arm, Comparison, Published, Confused, Curve)
 }
 """What checks each field of what a study is made of."""
 
 
+PRINTED: dict[str, tuple[type, str]] = {
+    "published": (Published, "Published(0.74, 'S1.38')"),
+    "confused": (Confused, "Confused(('4-9',), 'S4.20')"),
+    "curve": (Curve, "Curve((0.926, 0.975), 'S4.10')"),
+}
+"""What somebody printed for an arm, and how it is written: never without where."""
+
+
 class Refusal(ConfigError):
     """Why a study is refused, and by which of its parts: ("arm", 1, "lr"), ("claim", 0, "within"), ("seeds",)."""
+
+    line: int | None = None
+    """In which a function yields that part."""
 
     def __init__(self, message: str, *place: str | int) -> None:
         super().__init__(message)
@@ -71,10 +82,16 @@ def _types(study: Study, where: str) -> None:
             raise Refusal(f"{where}: {what} is a list: [{texts!r}], not {texts!r}.", what)
     _typed(study, where)
     for number, arm in enumerate(study.arms):
+        for key, (kind, example) in PRINTED.items():
+            if not isinstance(value := getattr(arm, key), kind | None):
+                raise Refusal(
+                    f"{where}, arm {arm.name!r}: {key} cannot be {value!r}; it says where it was printed too: {example}.",
+                    "arm", number, key,
+                )  # fmt: skip
         _typed(arm, f"{where}, arm {arm.name!r}", "arm", number)
         for changes in (arm.changes, *arm.tries):
             _plain(changes, f"{where}, arm {arm.name!r}", "arm", number)
-        for part, key in ((arm.published, "published"), (arm.confused, "confused")):
+        for part, key in ((arm.published, "published"), (arm.confused, "confused"), (arm.curve, "curve")):
             if part:
                 _typed(part, f"{where}, arm {arm.name!r}, {key}", "arm", number, key)
     for number, comparison in enumerate(study.comparisons):
@@ -286,6 +303,8 @@ def _published(study: Study, where: str) -> None:
                 f"{where}, arm {arm.name!r}: the confused pairs have no source. Say where they were printed.",
                 "arm", number, "confused",
             )  # fmt: skip
+        if arm.curve:
+            _curve(arm.curve, f"{where}, arm {arm.name!r}: the printed curve", ("arm", number, "curve"))
         if not arm.published:
             continue
         value, place = arm.published.value, ("arm", number, "published")
@@ -296,6 +315,19 @@ def _published(study: Study, where: str) -> None:
                 *place,
             )
         _refuse_value(f"{where}, arm {arm.name!r}: the published value", value, study.measure, place)
+
+
+def _curve(curve: Curve, what: str, place: tuple[str | int, ...]) -> None:
+    if not curve.source.strip():
+        raise Refusal(f"{what} has no source. Say where it was printed.", *place)
+    if not curve.means or (curve.sds and len(curve.sds) != len(curve.means)):
+        raise Refusal(
+            f"{what} has {len(curve.means)} means and {len(curve.sds)} standard deviations. It needs a mean for each of "
+            f"the first epochs, and as many deviations or none.",
+            *place,
+        )
+    for value in (*curve.means, *curve.sds, *([] if curve.best is None else [curve.best])):
+        _refuse_value(what, value, "final_accuracy", place)
 
 
 def _refuse_value(what: str, value: float, measure: str, place: Iterable[str | int]) -> None:

@@ -26,6 +26,8 @@ FEWEST_FLIPS = 6
 MOST_EXACT = 20
 """Seeds up to which every sign pattern is counted, 2^20 at most; above, `DRAWN` patterns are drawn."""
 DRAWN = 200_000
+POWER = 0.8
+"""The chance with which a difference should be found: four of five studies (Cohen 1988)."""
 STEPS = 10_000
 """Quantiles of an estimated standard deviation over which a chance is averaged: four digits."""
 _FLIP_KEY = 0x666C6970  # "flip"; fixed, so that the same differences have the same p everywhere
@@ -242,8 +244,10 @@ def power(n: int, difference: float, sd: float, alpha: float = 0.05) -> float:
     return _rejects(n, abs(difference) / sd * math.sqrt(n), alpha)
 
 
-def power_of_equivalence(n: int, within: float, sd: float, alpha: float = 0.05) -> float:
-    """The chance that two one-sided tests place a true difference of 0 inside +-within.
+def power_of_equivalence(
+    n: int, within: float, sd: float, alpha: float = 0.05, difference: float = 0.0
+) -> float:
+    """The chance that two one-sided tests place a true difference inside +-within.
 
     A mean over what the standard deviation may be estimated as: with s, the mean
     difference must lie within +-(within - t s / sqrt n), which it does
@@ -252,8 +256,9 @@ def power_of_equivalence(n: int, within: float, sd: float, alpha: float = 0.05) 
     Args:
         n: seeds, at least 2.
         within: the margin, above 0.
-        sd: the true standard deviation of the differences; without spread the chance is 1.
+        sd: the true standard deviation of the differences; without spread the chance is 1 inside, and else 0.
         alpha: the level of each one-sided test, in (0, 1).
+        difference: the true mean difference.
 
     Raises:
         ValueError: a value outside these.
@@ -266,15 +271,16 @@ def power_of_equivalence(n: int, within: float, sd: float, alpha: float = 0.05) 
     _check(0 < within < math.inf, f"a margin of equivalence is positive, got {within!r}")
     _check(0 < alpha < 1, f"the level of a test lies in (0, 1), got {alpha!r}")
     if sd == 0:
-        return 1.0
-    margin, bound = within / sd * math.sqrt(n), -float(special.stdtrit(n - 1, alpha))
+        return float(abs(difference) < within)
+    margin, away = (size / sd * math.sqrt(n) for size in (within, difference))
+    bound = -float(special.stdtrit(n - 1, alpha))
     # The share of s / sd in equal steps of probability: its square times n - 1 is chi-square with n - 1.
     estimated = np.sqrt(special.chdtri(n - 1, 1 - (np.arange(STEPS) + 0.5) / STEPS) / (n - 1))
     room = np.maximum(0.0, margin - bound * estimated)
-    return float(np.mean(2 * special.ndtr(room) - 1))
+    return float(np.mean(special.ndtr(room - away) - special.ndtr(-room - away)))
 
 
-def detectable(n: int, sd: float, power: float = 0.8, alpha: float = 0.05) -> float:
+def detectable(n: int, sd: float, power: float = POWER, alpha: float = 0.05) -> float:
     """The smallest true difference that n seeds find with this chance; in the unit of sd.
 
     Raises:
@@ -291,7 +297,7 @@ def detectable(n: int, sd: float, power: float = 0.8, alpha: float = 0.05) -> fl
 
 
 def seeds_needed(
-    difference: float, sd: float, power: float = 0.8, alpha: float = 0.05, most: int = 1000
+    difference: float, sd: float, power: float = POWER, alpha: float = 0.05, most: int = 1000
 ) -> int | None:
     """The fewest seeds that find a true difference with this chance; None: more than `most`, or there is none.
 

@@ -18,7 +18,7 @@ import json
 import re
 import textwrap
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -28,12 +28,15 @@ from convscope.core import files, records
 from convscope.core.errors import DamagedFile, UsageError
 
 from . import measures, verdict
-from .conduct import Outcome, Trial
+from .conduct import Outcome
 from .design import Study
 from .journal import Line
+from .notes import notes
 from .report import ArmRow, ComparisonRow, PairRow, Report, level, unit
 from .stats import Summary
 
+CURVE = "final_accuracy"
+"""What curves by epoch are measured in: validation accuracy."""
 PROVENANCE = ("seconds", "steps", "commit", "device", "processor", "threads", "ended")
 
 
@@ -107,7 +110,7 @@ def _summarised(summary: Summary | None, measure: str) -> list[str]:
     shown = level(measure)
     if summary.low is None or summary.high is None or summary.sd is None:
         return [shown(summary.mean), "", ""]
-    spread = unit(measure)(summary.sd).lstrip("+")
+    spread = _spread(summary.sd, measure)
     return [shown(summary.mean), f"[{shown(summary.low)}, {shown(summary.high)}]", spread]
 
 
@@ -164,111 +167,45 @@ def pairs(report: Report) -> Table:
     )
 
 
+def curves(report: Report) -> Table:
+    """Accuracy by epoch beside what was printed, and the best of all runs and epochs."""
+    rows = []
+    for row in report.curves:
+        means, sds = row.published.means, row.published.sds or (None,) * len(row.published.means)
+        for number, (mean, sd, found) in enumerate(zip(means, sds, row.epochs, strict=True), 1):
+            measured = _summarised(found, CURVE)
+            printed = ["" if sd is None else _spread(sd, CURVE), row.published.source]
+            rows.append((row.arm, str(number), level(CURVE)(mean), *printed, *measured))
+        if row.published.best is not None:
+            best = "" if row.best is None else level(CURVE)(row.best)
+            rows.append(
+                (
+                    row.arm,
+                    "best of all",
+                    level(CURVE)(row.published.best),
+                    "",
+                    row.published.source,
+                    best,
+                    "",
+                    "",
+                )
+            )
+    return Table(
+        ("arm", "epoch", "published", "sd", "source", "accuracy", "95 % interval", "sd over seeds"),
+        tuple(rows),
+    )
+
+
+def _spread(sd: float, measure: str) -> str:
+    return unit(measure)(sd).lstrip("+")
+
+
 def _published_pairs(row: PairRow) -> str:
     return f"{', '.join(row.published.pairs)} ({row.published.source})" if row.published else ""
 
 
 def _pairs(row: PairRow) -> str:
     return ", ".join(f"{pair} ({count}; {seeds} of {row.seeds})" for pair, count, seeds in row.pairs)
-
-
-def ranking(report: Report) -> str:
-    """What weighs most, if at least three arms are compared with the baseline; else empty (S1.59)."""
-    study = report.study
-    against = [
-        (row.paired.mean, row.comparison.arm)
-        for row in report.comparisons
-        if row.paired
-        and row.judgement.verdict != "none"
-        and row.comparison.than == study.baseline
-        and row.measure == study.measure
-    ]
-    if len(against) < 3:
-        return ""
-    ordered = sorted(against, key=lambda found: -abs(found[0]))
-    listed = ", ".join(f"{arm} {unit(study.measure)(mean)}" for mean, arm in ordered)
-    wild = [row.arm.name for row in report.arms if row.diverged and row.arm.name != study.baseline]
-    but = f" Not ranked, since runs of them diverged: {', '.join(wild)}." if wild else ""
-    return f"Against {study.baseline}, the largest difference first: {listed}.{but}"
-
-
-def notes(report: Report) -> list[str]:
-    """What a reader must know of the numbers, a sentence each."""
-    study, found = report.study, list(report.study.remarks)
-    if not report.is_complete:
-        found.append(
-            "Not every run has been made: verdicts are provisional, and to stop as soon as they please would be no test."
-        )
-    if 0 < study.designed_seeds < study.seeds:
-        found.append(
-            f"The design has {study.designed_seeds} seeds: if the others were added because of what those showed, "
-            f"p is too small."
-        )
-    if study.seeds < study.designed_seeds:
-        found.append(f"The design has {study.designed_seeds} seeds; these are the first {study.seeds}.")
-    if ranked := ranking(report):
-        found.append(ranked)
-    errors = [100 * row.counting for row in report.arms if row.counting is not None]
-    if report.images and errors:
-        ends = dict.fromkeys(f"{end:.2f}" for end in (min(errors), max(errors)))
-        found.append(
-            f"Every accuracy counts {report.images:,} validation images, the same for all runs: that alone leaves a "
-            f"standard deviation of {' to '.join(ends)} points, which the intervals over seeds do not include."
-        )
-    if study.measure == "best_accuracy":
-        found.append("The best epoch is chosen on the images it is scored on, so it is a little high.")
-    if any(_leaves_bounds(row.summary, study.measure) for row in report.arms):
-        found.append(
-            "A t interval that leaves 0 to 100 % tells that its seeds are too few, or that they end in two ways: runs.csv."
-        )
-    if len(precisions := {line.precision for line in _lines(report)} - {""}) > 1:
-        found.append(
-            f"Not all runs computed alike: {', '.join(sorted(precisions))} (provenance.csv). Each layer takes what is "
-            f"right and faster on the machine, and arms have other layers."
-        )
-    if unfair(study):
-        found.append(
-            "The arms differ in their optimizer, and each ran at the one learning rate it was given: a fair comparison "
-            "gives each the same number of tries (S3.66, E2.6; `tries`)."
-        )
-    if "train_accuracy" in study.measures and any(
-        study.config(arm, 0).data.label_noise for arm in study.arms
-    ):
-        found.append(
-            "Train accuracy counts training images by their true labels: a network that fits all given labels, a share e "
-            "of them wrong, scores about 1 - e."
-        )
-    found += [_chosen(report.outcome, trial) for trial in report.outcome.trials if trial.chosen]
-    found += [f"Pooled although runs differ (--allow-mixed): {said}" for said in report.outcome.mixed]
-    if study.factors and any(row.diverged for row in report.arms):
-        found.append(
-            "Effects are of the seeds of which no run diverged, and have no p: what is left is no fair sample."
-            if report.effects
-            else "There are no effects: of every seed a run diverged."
-        )
-    lost = [row for row in report.arms if row.diverged or row.failed or row.numberless]
-    found += [f"{row.arm.name}: with a number {row.runs}{_why(report.outcome, row)}." for row in lost]
-    return found
-
-
-def _why(outcome: Outcome, row: ArmRow) -> str:
-    """What follows from an arm's lost runs: of what its mean is, and why runs failed."""
-    said = "; its mean and interval are of those" if row.summary else ""
-    failures = dict.fromkeys(line.message for line in outcome.lines(row.arm.name) if line.status == "failed")
-    return said + "".join(f"; failed: {message.rstrip('.')}" for message in failures)
-
-
-def _leaves_bounds(summary: Summary | None, measure: str) -> bool:
-    """Whether an interval reaches where no value can be."""
-    if summary is None or summary.low is None or summary.high is None:
-        return False
-    return measures.is_bounded(measure) and (summary.low < 0 or summary.high > 1)
-
-
-def unfair(study: Study) -> bool:
-    """Whether optimizers are compared, and no arm has a choice of its learning rate."""
-    optimizers = {study.config(arm, 0).recipe.optimizer.name for arm in study.arms}
-    return len(optimizers) > 1 and not any(arm.tries for arm in study.arms)
 
 
 def origin(lines: Iterable[Line]) -> str:
@@ -291,17 +228,6 @@ def origin(lines: Iterable[Line]) -> str:
     return f"{machines}; {said}{hours:.2f} hours of training in all. Validation split." if known else ""
 
 
-def _chosen(outcome: Outcome, trial: Trial) -> str:
-    """How an arm came to its value."""
-    value = ", ".join(f"{key} {value}" for key, value in trial.changes.items())
-    tries = [other for other in outcome.trials if other.arm == trial.arm]
-    lost = sum(other.mean is None for other in tries)
-    if lost == len(tries):
-        return f"{trial.arm}: every one of {lost} tries diverged; {value} is the first."
-    but = f" ({lost} diverged)" if lost else ""
-    return f"{trial.arm}: {value} was the best of {len(tries)} tries on validation{but}, with seeds of their own."
-
-
 def text(report: Report, width: int = 0) -> str:
     """What a study found, for a terminal of so many columns; 0: each sentence on a line of its own."""
     study, since = report.study, report.outcome.since
@@ -311,6 +237,7 @@ def text(report: Report, width: int = 0) -> str:
         filled((f"{row.comparison}{of(row, report)}: {judged(row)}" for row in report.comparisons), width),
         effects(report).text() if report.effects else [],
         pairs(report).text() if report.pairs else [],
+        curves(report).text() if report.curves else [],
         filled([*notes(report), origin(_lines(report))], width),
         filled([f"Nothing was run, and since the runs were made: {' '.join(since)}"] if since else [], width),
     ]
@@ -345,12 +272,15 @@ def markdown(report: Report, command: str, figures: Sequence[str] = ()) -> str:
         f"# {study.title}",
         f"**Question.** {study.question}",
         f"**Expected before running.** {study.expectation}",
-        f"Measured: {explained}. Seeds 0 to {study.seeds - 1}, shared by all arms. {_base(study)}.",
+        f"Measured: {explained}. Seeds 0 to {study.seeds - 1}, shared by all arms. What an arm does not change: "
+        f"{_base(study)}.",
+        "\n".join(f"- {arm.name}: {_changes(arm.changes)}" for arm in study.arms if arm.changes),
         f"```\n{command}\n```",
         *_section("", arms(report)),
         *_section("Comparisons", comparisons(report)),
         *_section("Effects", effects(report)),
         *_section("Confusions", pairs(report)),
+        *_section("By epoch", curves(report)),
         "\n".join(f"- {note}" for note in [*notes(report), origin(_lines(report))] if note),
         *(f"![{Path(name).stem}]({name})" for name in figures),
     ]
@@ -360,13 +290,17 @@ def markdown(report: Report, command: str, figures: Sequence[str] = ()) -> str:
 def _base(study: Study) -> str:
     """What all arms share, in a line."""
     shared = {part: table for part in ("model", "data", "recipe") if (table := study.base.get(part))}
-    return "; ".join(
-        f"{part}: " + ", ".join(f"{key} {_word(value)}" for key, value in table.items())
-        for part, table in shared.items()
-    )
+    return "; ".join(f"{part}: {_changes(table)}" for part, table in shared.items())
+
+
+def _changes(table: Mapping[str, Any]) -> str:
+    """`lr 0.05, model.norm batch`."""
+    return ", ".join(f"{key} {_word(value)}" for key, value in table.items())
 
 
 def _word(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return f"({_changes(value)})"
     if isinstance(value, list | tuple):
         return " ".join(map(str, value))
     return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -7,11 +7,8 @@ the number of seeds that would have been needed; it is never called equal.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-
-from scipy import special
 
 from convscope.core.errors import UnknownName
 
@@ -133,14 +130,14 @@ def _open(paired: Paired, needed: int | None, numbers: str) -> Judgement:
 
 
 def _seeds_for_margin(paired: Paired, within: float, level: float) -> int | None:
-    """Until the interval, 95 % or what the family asks of it, is wholly inside or wholly outside."""
-    assert paired.sd is not None
-    sd, room, tail = paired.sd, abs(abs(paired.mean) - within), min(LEVEL / 2, level)
-
-    def is_clear(n: int) -> bool:
-        return float(-special.stdtrit(n - 1, tail)) * sd / math.sqrt(n) < room
-
-    return stats.fewest(is_clear, MOST_SEEDS)
+    """With which four of five studies would support the equality, or contradict it, if what was seen is the truth."""
+    sd, mean = paired.sd, abs(paired.mean)
+    assert sd is not None
+    if mean >= within:  # it is contradicted by the 95 % interval, whatever the family
+        return stats.seeds_needed(mean - within, sd, alpha=LEVEL, most=MOST_SEEDS)
+    return stats.fewest(
+        lambda n: stats.power_of_equivalence(n, within, sd, level, mean) >= stats.POWER, MOST_SEEDS
+    )
 
 
 def _check(form: Form, within: float | None) -> None:

@@ -37,7 +37,8 @@ _ASKED: dict[str, Any] = {
         "thing; see the train accuracy of the widths.",
         "Unlike the experiment that S3.18 tells of (Belkin et al. 2019), no network starts from the weights of a narrower "
         "one, each trains for 400 epochs and not for up to 6,000, and the rate warms up, since up to half of the units of "
-        "narrow networks die without: what is contradicted here is a peak under these conditions.",
+        "narrow networks die without: what is found here of a peak is found under these conditions.",
+        "The narrow network of the claim was chosen by a trial, whose numbers stand in the expectation with wrong labels.",
     ),
     "also": ("train_accuracy", "final_loss", "parameters"),
 }  # fmt: skip
