@@ -15,7 +15,7 @@ from convscope.core.errors import UnknownName
 from convscope.plots import study as drawn
 from convscope.plots import style
 from convscope.studies.conduct import Outcome
-from convscope.studies.design import Published, arm, factorial
+from convscope.studies.design import Curve, Published, arm, factorial
 from convscope.studies.report import report
 
 REACH = 0.0248414
@@ -141,6 +141,25 @@ def test_curves_are_means_with_their_interval_and_training_dashed() -> None:
     assert axes.get_title() == "two: 2 of 3 diverged"
     assert axes.get_ylabel() == "validation accuracy (%)"
     assert heading(figure).endswith("\nmean with its 95 % t interval; dashed: training, while it learns")
+
+
+def test_what_was_printed_by_epoch_stands_beside_the_curve() -> None:
+    study = study_of(
+        [arm("one", curve=Curve((0.2, 0.4), "S4.10", (0.01, 0.02))), arm("two", lr=0.1)], seeds=1
+    )
+    outcome = outcome_of(study, {"one": curved([0.3, 0.5]), "two": curved([0.3, 0.5])})
+    figure = drawn.curves(outcome)
+    (points,) = (item for item in figure.axes[0].containers if item.get_label() == "one: S4.10")
+    (bars,) = points.lines[2]
+    assert [[y for _, y in end] for end in bars.get_segments()] == [
+        pytest.approx([19, 21]), pytest.approx([38, 42]),
+    ]  # fmt: skip
+    assert np.asarray(points.lines[0].get_data()).T.tolist() == [
+        [1, pytest.approx(20)],
+        [2, pytest.approx(40)],
+    ]
+    assert heading(figure).endswith("; diamonds: printed")
+    assert not drawn.curves(outcome, "val_loss").axes[0].containers
 
 
 def test_where_a_seed_has_no_value_there_is_no_mean() -> None:

@@ -129,7 +129,7 @@ def curves(outcome: Outcome, measure: str = "val_accuracy") -> Figure:
     """A measure over the epochs: the mean over the seeds with a band, its 95 % t interval; the training curve dashed.
 
     At most seven arms share a panel; a factorial has one panel per level of its first factor. An epoch at which a
-    seed has no finite value is a gap.
+    seed has no finite value is a gap. Diamonds are what somebody printed for an arm (`Curve`).
 
     Args:
         measure: val_accuracy, val_loss, train_accuracy or train_loss; with a `val_` the training curve is drawn too.
@@ -161,7 +161,8 @@ def curves(outcome: Outcome, measure: str = "val_accuracy") -> Figure:
             axes.legend(fontsize=7, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     how = arms.INTERVAL if outcome.study.seeds > 1 else "one run each"
     dashed = "; dashed: training, while it learns" if measure.startswith("val_") else ""
-    arms.title(made, outcome, how + dashed)
+    printed = measure == "val_accuracy" and any(arm.curve for arm in outcome.study.arms)
+    arms.title(made, outcome, how + dashed + "; diamonds: printed" * printed)
     return made
 
 
@@ -202,6 +203,13 @@ def _panel(axes: Axes, outcome: Outcome, group: _Group, measure: str) -> None:
         train = _curve(outcome, arm, measure.replace("val_", "train_"))
         if measure.startswith("val_") and train:
             axes.plot(train[0], scale * train[1].mean(0), "--", color=colour, linewidth=0.8)
+        if arm.curve and measure == "val_accuracy":
+            axes.errorbar(
+                range(1, len(arm.curve.means) + 1), scale * np.array(arm.curve.means),
+                yerr=scale * np.array(arm.curve.sds) if arm.curve.sds else None,
+                fmt="D", fillstyle="none", markersize=4, capsize=2, linewidth=0.8, color=colour,
+                label=f"{label}: {arm.curve.source}",
+            )  # fmt: skip
     axes.set_title("\n".join(notes), fontsize=8)
 
 

@@ -49,7 +49,8 @@ _INITS = {
     expectation="The rate decides: three factors vary at once, so the table cannot say which one matters (E4.6).",
     model="lenet5", data="mnist", recipe=_RECIPE, baseline="Glorot normal, 0.003, 0.99", also=("best_accuracy",),
     remarks=(
-        "S4 asks first how initialisations start: see epoch 1. Which of the three factors matters, the factorial asks "
+        "S4 asks first how initialisations start: see epoch 1. Whether it scored images that trained there, it does not "
+        "say; the curves show both of ours. Which of the three factors matters, the factorial asks "
         "(lenet5-init-factorial).",
         _OURS, _SCALE,
     ),
