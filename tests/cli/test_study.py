@@ -187,6 +187,10 @@ def test_other_values_for_all_arms_are_another_study(done: Path, command: Comman
             "There is no flag --model.norm here. For all runs: --set model.norm=batch.",
         ),
         (["simplenn-decay", "--address", "x:1"], "--address belongs to --executor ray, not to processes."),
+        (
+            ["simplenn-decay", "--plan", "--address", "x:1"],
+            "--address belongs to --executor ray, not to processes.",
+        ),
     ],
 )
 def test_what_it_cannot_do_is_said_before_anything_runs(
@@ -218,6 +222,27 @@ def design() -> Study:
     )  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("words", "workers"), [(["serial"], 1), (["processes"], 3), (["processes", "--workers", 2], 2)]
+)
+def test_a_plan_counts_the_workers_there_will_be(
+    done: Path, command: Command, monkeypatch: pytest.MonkeyPatch, words: list[object], workers: int
+) -> None:
+    monkeypatch.setattr("convscope.compute.device.usable_cores", lambda: 3)
+    _, out, _ = command(
+        "study",
+        done / "small.toml",
+        "--plan",
+        "--set",
+        "epochs=1",
+        "--root",
+        done / "runs",
+        "--executor",
+        *words,
+    )
+    assert f" on {workers} worker{'s' * (workers > 1)}: about " in out
+
+
 def test_a_plan_in_words() -> None:
     arms = (ArmPlan("a", 3, 90.0, timed=True), ArmPlan("b", 5, 5.0, timed=False))
     assert verb.plan_text(design(), Plan(arms, 2, 5, 0.01, "assumed by the study", 0.0166)) == (
@@ -233,6 +258,12 @@ def test_a_plan_in_words() -> None:
         "5 seeds show a difference of 1.66 points with 80 % power at the 5 % level, if differences deviate by "
         "1.00 points (assumed by the study)."
     )
+
+
+def test_a_plan_that_was_timed_beside_other_work_says_so() -> None:
+    found = Plan((ArmPlan("a", 2, 9.0, timed=True),), 1, 5, 0.01, "assumed by the study", 0.0166, load=1.5)
+    said = "2 runs on 1 worker: about 18 s, or less: 1.5 other processes ran while it was timed."
+    assert said in verb.plan_text(design(), found)
 
 
 def test_a_plan_of_one_seed_promises_nothing() -> None:

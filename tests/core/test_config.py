@@ -227,6 +227,10 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as broken:
         config.read_toml(path)
     assert str(broken.value) == f"{path} is not TOML: Invalid value (at end of document)."
+    path.write_text("[[arm]]\nname = 'a'\n")
+    with pytest.raises(ConfigError) as study:
+        config.read_toml(path)
+    assert str(study.value) == f"{path} is a study, not the configuration of one run: convscope study {path}."
     path.write_bytes(b"a = '\xff'")
     with pytest.raises(ConfigError, match="is not TOML"):
         config.read_toml(path)

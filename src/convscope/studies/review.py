@@ -83,17 +83,17 @@ def _types(study: Study, where: str) -> None:
     _typed(study, where)
     for number, arm in enumerate(study.arms):
         for key, (kind, example) in PRINTED.items():
-            if not isinstance(value := getattr(arm, key), kind | None):
+            value = getattr(arm, key)
+            if not isinstance(value, kind | None):
                 raise Refusal(
                     f"{where}, arm {arm.name!r}: {key} cannot be {value!r}; it says where it was printed too: {example}.",
                     "arm", number, key,
                 )  # fmt: skip
+            if value:
+                _typed(value, f"{where}, arm {arm.name!r}, {key}", "arm", number, key)
         _typed(arm, f"{where}, arm {arm.name!r}", "arm", number)
         for changes in (arm.changes, *arm.tries):
             _plain(changes, f"{where}, arm {arm.name!r}", "arm", number)
-        for part, key in ((arm.published, "published"), (arm.confused, "confused"), (arm.curve, "curve")):
-            if part:
-                _typed(part, f"{where}, arm {arm.name!r}, {key}", "arm", number, key)
     for number, comparison in enumerate(study.comparisons):
         _typed(comparison, f"{where}, claim {number + 1}", "claim", number)
 
