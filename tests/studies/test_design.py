@@ -157,7 +157,7 @@ def test_without_statements_every_arm_is_compared_with_the_baseline() -> None:
 
 def test_statements_in_words() -> None:
     assert [str(c) for c in (
-        greater("b", "a", ""), less("b", "a", ""), equal("b", "a", "", 0.02), Comparison("b", "different", "a"),
+        greater("b", "a", ""), less("b", "a", ""), equal("b", "a", within=0.02), Comparison("b", "different", "a"),
     )] == ["b > a", "b < a", "b = a within 0.02", "b against a"]  # fmt: skip
 
 

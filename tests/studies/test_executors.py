@@ -171,7 +171,7 @@ def test_a_driver_that_is_interrupted_lets_its_worker_write_a_checkpoint(
     number: signal.Signals,
 ) -> None:
     """A terminal's Ctrl-C and a scheduler's SIGTERM reach the worker too; the driver's must not be a second signal."""
-    asked = tiny_study.study((arm("long", epochs=60), arm("other", epochs=60, lr=0.01)), seeds=1)
+    asked = tiny_study.study((arm("long", epochs=120), arm("other", epochs=120, lr=0.01)), seeds=1)
     task, alone_task = (
         _without_checkpoints(tiny_study.tasks(folder, asked)[0]) for folder in (tmp_path, tmp_path / "alone")
     )
@@ -184,11 +184,10 @@ def test_a_driver_that_is_interrupted_lets_its_worker_write_a_checkpoint(
         kill(pid, signal.SIGCONT)
 
     def progress(task: Task, share: float) -> None:
-        if not sent:
+        if share and not sent:  # stopped before its first step, a run has nothing to write down
             sent.append(worker_of(task))
-            kill(
-                sent[0], signal.SIGSTOP
-            )  # on a busy machine it came to its end before the driver had its turn
+            # On a busy machine it came to its end before the driver had its turn.
+            kill(sent[0], signal.SIGSTOP)
             assert is_deaf(sent[0], number)  # however long its step takes, what comes to both is one signal
             kill(sent[0], number)
             kill(os.getpid(), number)
@@ -205,7 +204,7 @@ def test_a_driver_that_is_interrupted_lets_its_worker_write_a_checkpoint(
     assert not multiprocessing.active_children()
     assert capfd.readouterr().err == ""
     found, _ = snapshot.newest(root / "checkpoints")
-    assert found is not None and 0 < found.step < 120
+    assert found is not None and 0 < found.step < 240
     ((_, line),) = serial([task], lambda *news: None)
     ((_, alone),) = serial([alone_task], lambda *news: None)
     assert plainly(line) == plainly(alone)
