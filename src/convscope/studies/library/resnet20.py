@@ -163,8 +163,7 @@ def resnet20_l1() -> Iterator[Arm | Comparison]:
     "epochs, against S1.58, and L2 does nothing yet.",
     model=MODEL, data="cifar10", recipe=SHORT, baseline="all", seeds=3, **_BEST,
     remarks=(
-        "S1 speaks of 200 epochs, these runs have 10: what is found here of its claims is found of short training, where "
-        "no network overfits yet.",
+        "S1 speaks of 200 epochs, these runs have 10: what is found here of its claims is found of short training.",
     ),
 )  # fmt: skip
 def resnet20_short() -> Iterator[Arm | Comparison]:
