@@ -291,9 +291,9 @@ def changed(line: Line, path: str, value: Any) -> Line:
         ("data", "abc", 0, "The data differ: abc then, {data:.10} now."),
         (
             "dtypes.conv1",
-            "bfloat16",
+            "float16",
             1,
-            "The precision of 1 layer differs, first of conv1: bfloat16 then, {first} now.",
+            "The precision of 1 layer differs, first of conv1: float16 then, {first} now.",
         ),
     ],
 )
@@ -354,6 +354,18 @@ def test_runs_that_began_with_other_weights_are_not_pooled(straight: Path, tmp_p
     one, other = (changed(lines[0], "weights", digest) for digest in ("1", "2"))
     assert conduct.differences([(from_a, one), (from_b, other), (from_a, one), (from_a, lines[0])]) == []
     assert conduct.differences([(from_a, one), (from_a, other)]) == ["The weights in a differ between runs."]
+
+
+def test_a_study_in_float32_takes_no_run_in_bfloat16(straight: Path, tmp_path: Path) -> None:
+    """Also where all runs of an arm are alike, and only auto would let them be."""
+    line = changed(next(iter(tiny_study.lines(straight).values())), "dtypes.conv1", "bfloat16")
+    config = tiny_study.tasks(tmp_path, tiny_study.study())[0].config
+    assert config.compute.precision == "float32"
+    auto = config.model_copy(update={"compute": config.compute.model_copy(update={"precision": "auto"})})
+    assert conduct.differences([(auto, line)]) == []
+    assert conduct.differences([(config, line)]) == [
+        "A run computed in bfloat16, and the study asks for float32."
+    ]
 
 
 def test_a_changed_module_of_a_users_is_refused_though_nothing_is_left_to_run(

@@ -56,6 +56,12 @@ def first_batch(asked: RunConfig) -> tuple[loop.Session, torch.Tensor, torch.Ten
     return session, images.clone(), labels.clone(), data.val.labels.tolist()
 
 
+def test_all_runs_compute_in_the_precision_of_the_study() -> None:
+    arms = (arm("a"), arm("b", lr=0.05))
+    for found, precision in ((build(*arms), "auto"), (build(*arms, precision="float32"), "float32")):
+        assert [found.config(each, 0).compute.precision for each in found.arms] == 2 * [precision]
+
+
 def test_arms_of_one_seed_share_split_weights_order_and_augmentation() -> None:
     found = build(arm("a"), arm("b", lr=0.05))
     runs = {(name, seed): found.config(found.arm(name), seed) for name in "ab" for seed in (0, 1)}

@@ -146,7 +146,7 @@ MODELS = ", ".join(sorted(catalog.names("models")))
 MEASURES = ", ".join(sorted([*HIGHER_IS_BETTER, *(f"{name}/..." for name in catalog.names("diagnostics"))]))
 TOP_KEYS = (
     "also, arm, axis, baseline, claim, data, expectation, factors, inspect, inspect_every, measure, model, name, "
-    "question, recipe, remarks, sd, seeds, title, trial_seeds, why_many"
+    "precision, question, recipe, remarks, sd, seeds, title, trial_seeds, why_many"
 )
 MADE_WRONG = [
     ('seeds = 3', 'seed = 3', 9, f"'seed' is no key of a study. Did you mean 'seeds' or 'sd'? Known: {TOP_KEYS}."),
@@ -408,7 +408,7 @@ PYTHON_WRONG = [
      "study decay gives None; its function must yield arms and comparisons."),
     ('name="decay", ', 'name="decay", seed=3, ', 28,
      "study decay: seed is not known. Did you mean 'seeds' or 'sd'? Known: title, also, seeds, axis, inspect, "
-     "inspect_every, sd, trial_seeds, why_many, remarks."),
+     "inspect_every, precision, sd, trial_seeds, why_many, remarks."),
     ("from beside import SHARED", "import torhc", 5, "ModuleNotFoundError: No module named 'torhc'."),
     ("def second():", "def second(rate):", 28,
      "study decay: its function is called without arguments, and needs 'rate'."),

@@ -86,6 +86,8 @@ WRONG: list[tuple[str, dict[str, Any], tuple[str | int, ...], str]] = [
     ("seeds", {"seeds": 0}, ("seeds",), "study s: seeds cannot be 0: it is 1 to 10,000; a verdict needs 3."),
     ("too many seeds", {"seeds": 100_000}, ("seeds",),
      "study s: seeds cannot be 100,000: it is 1 to 10,000; a verdict needs 3."),
+    ("precision", {"precision": "float16"}, ("precision",),
+     "study s: precision cannot be 'float16': Input should be 'auto', 'float32' or 'bfloat16'."),
     ("half seeds", {"seeds": 2.5}, ("seeds",), "study s: seeds cannot be 2.5: Input should be a valid integer."),
     ("trial seeds", {"trial_seeds": 0}, ("trial_seeds",), "study s: trial_seeds cannot be 0: it is 1 to 10,000."),
     ("number as a name", {"parts": [A, arm(2, lr=0.2)]}, ("arm", 1, "name"),  # type: ignore[arg-type]
@@ -364,7 +366,7 @@ def test_a_decorator_that_is_refused() -> None:
     }  # fmt: skip
     assert sentence(lambda: study(**must, seed=3)(nothing)) == (
         "study nothing: seed is not known. Did you mean 'seeds' or 'sd'? Known: title, also, seeds, axis, inspect, "
-        "inspect_every, sd, trial_seeds, why_many, remarks."
+        "inspect_every, precision, sd, trial_seeds, why_many, remarks."
     )
     assert sentence(study(**must)(nothing)) == (
         "study nothing gives None; its function must yield arms and comparisons."

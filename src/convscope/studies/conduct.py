@@ -374,6 +374,8 @@ def differences(known: Sequence[tuple[RunConfig, Line]]) -> list[str]:
         same_run = firsts.setdefault(config.model_copy(update={"seed": 0}).model_dump_json(), there)
         expected = {**own[0][1], "data": same_data["data"], "dtypes": same_run["dtypes"]}
         found += comparable(expected, there)
+        if config.compute.precision == "float32" and "bfloat16" in there["dtypes"].values():
+            found.append("A run computed in bfloat16, and the study asks for float32.")
         start, weights = config.recipe.weights, there.get("weights")
         if weights and hashes.setdefault(f"from {start}", weights) != weights:
             found.append(f"The weights in {start} differ between runs.")

@@ -159,6 +159,8 @@ class Study:
     inspect: tuple[str, ...] = ()
     """Diagnostics that look while each run learns."""
     inspect_every: str = "1 epoch"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of all runs; auto lets each network take what is faster on the machine, so that arms may compute otherwise."""
     sd: float = 0.005
     """Assumed standard deviation of a difference between two arms, for the plan until there are runs."""
     trial_seeds: int = 1
@@ -215,7 +217,10 @@ class Study:
             ConfigError: a change names no field, or its value is not allowed.
         """
         where = f"study {self.name}, arm {arm.name!r}"
-        compute = {"threads": threads, "inspect": list(self.looks), "inspect_every": self.inspect_every}
+        compute = {
+            "threads": threads, "precision": self.precision,
+            "inspect": list(self.looks), "inspect_every": self.inspect_every,
+        }  # fmt: skip
         table = changed(self.base, arm.changes, where)
         return configs.from_table({**table, "seed": seed, "compute": compute}, where)
 
