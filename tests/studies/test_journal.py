@@ -126,7 +126,8 @@ def test_numbers_by_other_diagnostics_are_not_put_beside_older_ones(tmp_path: Pa
     found = journal.find("a/0")
     assert found is not None and set(found.numbers) == {"weights/total_l2", "activations/dead"}
     journal.append(measured("gap", {"convscope.diagnostics": "2"}))
-    assert journal.find("a/0") == measured("gap", {"convscope.diagnostics": "2"})
+    assert journal.find("a/0", ["gap"]) == measured("gap", {"convscope.diagnostics": "2"})
+    assert journal.find("a/0", ["gap", "weights/total_l2"]) is None
 
 
 def test_who_asks_for_more_and_fails_takes_nothing_away(tmp_path: Path) -> None:
@@ -151,11 +152,15 @@ def test_measures_of_one_run_are_put_together(tmp_path: Path) -> None:
 
 
 def test_measures_of_two_runs_are_not(tmp_path: Path) -> None:
-    """The directory was gone, and the run was made again with other code."""
+    """Another study had the run made again with other code, and the tables of the first stay what they were."""
+    again = replace(THREE[0], numbers={"other": 1.0, "final_accuracy": 0.9}, environment={"code": "new"})
     journal = Journal(tmp_path)
-    for each in (THREE[0], replace(THREE[0], numbers={"other": 1.0}, environment={"code": "new"})):
+    for each in (THREE[0], again, replace(again, numbers={"more": 2.0})):
         journal.append(each)
-    assert Journal(tmp_path).find("a/0", ["final_accuracy"]) is None
+    for seen in (journal, Journal(tmp_path)):
+        assert seen.find("a/0", ["final_accuracy"]) == seen.find("a/0") == THREE[0]
+        found = seen.find("a/0", ["final_accuracy", "other", "more"])
+        assert found is not None and found.numbers == {"other": 1.0, "final_accuracy": 0.9, "more": 2.0}
 
 
 def test_what_diverged_tells_why_there_are_no_measures(tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ class Line:
 
 
 class Journal:
-    """The lines of a folder, the newest of each run.
+    """The lines of a folder, by run.
 
     Raises:
         DamagedFile: a line was changed, or written by a newer version.
@@ -71,8 +71,8 @@ class Journal:
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / FILE
-        self._ended: dict[str, Line] = {}
-        """Final lines."""
+        self._ended: dict[str, list[Line]] = {}
+        """Final lines: one for each of the conditions under which a run was made."""
         self._failed: dict[str, Line] = {}
         """The last failure of runs that have not succeeded since."""
         try:
@@ -96,12 +96,14 @@ class Journal:
         if not line.is_final:
             self._failed[line.key] = line
             return
-        before = self._ended.get(line.key)
-        if before and before.status == line.status and _agree(before.environment, line.environment):
-            # Another study asked for other measures of the same run.
-            line = replace(line, numbers={**before.numbers, **line.numbers})
-        self._ended[line.key] = line
+        known = self._ended.setdefault(line.key, [])
         self._failed.pop(line.key, None)
+        for place, before in enumerate(known):
+            if before.status == line.status and _agree(before.environment, line.environment):
+                # Another study asked for other measures of the same run.
+                known[place] = replace(line, numbers={**before.numbers, **line.numbers})
+                return
+        known.append(line)
 
     def append(self, line: Line) -> None:
         """Add a line, durably."""
@@ -117,10 +119,15 @@ class Journal:
         self._ends_damaged = False
 
     def find(self, key: str, measures: Iterable[str] = ()) -> Line | None:
-        """The run's line, if it tells all these measures or why there are none."""
-        line = self._ended.get(key)
-        if line and (line.status == "diverged" or set(measures) <= set(line.numbers)):
-            return line
+        """The run's line, if it tells all these measures or why there are none.
+
+        The first that does: a run that another study had made again elsewhere, for more measures, leaves tables as they
+        were.
+        """
+        wanted = set(measures)
+        for line in self._ended.get(key, ()):
+            if line.status == "diverged" or wanted <= set(line.numbers):
+                return line
         return self._failed.get(key)
 
 
