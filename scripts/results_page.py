@@ -27,7 +27,7 @@ from convscope.studies import measures, stats, tables, verdict
 from convscope.studies.conduct import recorded
 from convscope.studies.design import Study
 from convscope.studies.plan import plan
-from convscope.studies.report import ComparisonRow, Report, level, report, unit
+from convscope.studies.report import ArmRow, ComparisonRow, Report, level, report, unit
 from convscope.studies.tables import Table
 from convscope.train.prepare import Place
 
@@ -72,7 +72,6 @@ def page() -> str:
     measured = [told for told in found() if told.is_complete]
     rows = [row for told in measured for row in claims(told)]
     verdicts = Counter(row.judgement.verdict for told in measured for row in told.comparisons)
-    printed = list(numbers(measured))
     words = ", ".join(f"{count} {word}" for word, count in sorted(verdicts.items()))
     parts = [
         HEAD.rstrip(),
@@ -83,15 +82,15 @@ def page() -> str:
         "The published number is one run, and of S4.10-11 the mean of several, how many is not said. It counts other "
         "images than ours. So it is to be held against where one more run would lie on other images, as many as ours; "
         "where it lies outside, that is **bold**. The interval of the mean says how well we know our own, on our images.",
-        _beside(printed),
+        _together(measured),
         *_table(
             ("source", "arm", "published", "measured", "95 % of the mean", "95 % of one more run, other images", "seeds",
              "study"),
-            printed,
+            list(numbers(measured)),
         ),
         "## Printed by epoch",
         "Means and standard deviations over runs of validation accuracy; how many runs the source had is not said.",
-        *_table((*tables.curves(measured[0]).head, "study"), list(by_epoch(measured))),
+        *_table((*tables.CURVE_HEAD, "study"), list(by_epoch(measured))),
         "## Effects of factorials",
         "What a level changes against the first, averaged over the other factors, and what two change together beyond "
         "that; p after Holm within the study.",
@@ -140,7 +139,7 @@ def claims(told: Report) -> Iterator[tuple[str, ...]]:
 
 def named(study: Study, arm: str) -> str:
     """An arm of a sweep is named by its value alone, which says little without its study: `lr 0.01`."""
-    return f"{study.axis} {arm}" if re.fullmatch(r"[\d.e-]+", arm) else arm
+    return f"{study.axis} {arm}" if study.axis and re.fullmatch(r"[\d.e-]+", arm) else arm
 
 
 def difference(row: ComparisonRow) -> str:
@@ -168,28 +167,39 @@ def numbers(measured: Sequence[Report]) -> Iterator[tuple[str, ...]]:
         for row in told.arms:
             if not row.arm.published:
                 continue
-            summary, value = row.summary, row.arm.published.value
-            single = summary and stats.one_more(summary, row.counting or 0.0)
-            outside = single and not single[0] <= value <= single[1]
+            summary, single = row.summary, one_more(row)
             yield (
                 row.arm.published.source,
                 f"{named(study, row.arm.name)}, {measures.label(study.measure)}",
-                shown(value),
+                shown(row.arm.published.value),
                 shown(summary.mean) if summary else row.runs,
                 _between(shown, summary.low, summary.high) if summary else "",
-                ("**{}**" if outside else "{}").format(_between(shown, *single)) if single else "",
+                ("**{}**" if is_outside(row) else "{}").format(_between(shown, *single)) if single else "",
                 row.runs,
                 link(study),
             )
 
 
-def _beside(printed: Sequence[Sequence[str]]) -> str:
+def one_more(row: ArmRow) -> tuple[float, float] | None:
+    """Where one more run of an arm would lie, on other images."""
+    return stats.one_more(row.summary, row.counting or 0.0) if row.summary else None
+
+
+def is_outside(row: ArmRow) -> bool:
+    """Whether the number that was printed for an arm lies elsewhere."""
+    ends = one_more(row)
+    return bool(ends and row.arm.published and not ends[0] <= row.arm.published.value <= ends[1])
+
+
+def _together(measured: Sequence[Report]) -> str:
     """What the lines say together, which none says alone."""
-    values = [[float(cell.split(" ")[0]) for cell in line[2:4]] for line in printed]
-    higher = sum(theirs > ours for theirs, ours in values)
-    outside = sum("**" in line[5] for line in printed)
+    rows = [row for told in measured for row in told.arms if row.arm.published and row.summary]
+    higher = sum(
+        row.arm.published.value > row.summary.mean for row in rows if row.arm.published and row.summary
+    )
+    outside = sum(is_outside(row) for row in rows)
     return (
-        f"Of {len(printed)} such numbers {outside} lie outside, where {0.05 * len(printed):.0f} would by chance, and "
+        f"Of {len(rows)} such numbers {outside} lie outside, where {0.05 * len(rows):.0f} would by chance, and "
         f"{higher} were printed higher than we measured. They are not independent: all count the same validation images, "
         f"and some lines are the same runs."
     )

@@ -26,7 +26,7 @@ def test_what_weighs_most_comes_first() -> None:
     }
     assert ranking(report(outcome(design, values))) == (
         "Against all, the largest difference first: no y -30.00 points, no x -10.00 points, no z +5.00 points. "
-        "Without a rank, since their seeds show no difference: v, w."
+        "Without a rank, since their verdicts show no difference: v, w."
     )
 
 
@@ -58,8 +58,8 @@ def test_only_differences_from_the_baseline_in_the_measure_itself_are_ranked() -
     values = {"all": [line("x", numbers=both)] * 3, "w": [0.9, 0.9, None], "y": [0.6] * 3, "z": [0.2] * 3}
     told = report(outcome(design, {**values, "x": [line("x", numbers={**both, "gap": 0.1})] * 3}))
     assert ranking(told) == (
-        "Against all, the largest difference first: z -30.00 points, y +10.00 points. Without a rank, since their seeds "
-        "show no difference: x."
+        "Against all, the largest difference first: z -30.00 points, y +10.00 points. Without a rank, since their "
+        "verdicts show no difference: x."
     )
 
 

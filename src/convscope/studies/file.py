@@ -325,7 +325,7 @@ def _from_python(path: Path, name: str) -> list[Study]:
 
 def _asked(maker: Any, path: Path) -> Study:
     begins = maker.__wrapped__.__code__.co_firstlineno
-    with _lines(path, lambda error: getattr(error, "line", None) or begins):
+    with _lines(path, lambda error: (isinstance(error, Refusal) and error.line) or begins):
         made: Study = maker()
         return made
 

@@ -102,7 +102,7 @@ def ranking(report: Report) -> str:
     """
     study = report.study
     against = [
-        row
+        (row.paired.mean, row.comparison.arm, _told_apart(row))
         for row in report.comparisons
         if row.paired
         and row.judgement.verdict != "none"
@@ -111,11 +111,12 @@ def ranking(report: Report) -> str:
     ]
     if len(against) < 3:
         return ""
-    ranked = [(row.paired.mean, row.comparison.arm) for row in against if row.paired and _told_apart(row)]
-    ranked.sort(key=lambda found: -abs(found[0]))
-    listed = ", ".join(f"{arm} {unit(study.measure)(mean)}" for mean, arm in ranked) or "none"
-    alike = [row.comparison.arm for row in against if not _told_apart(row)]
-    rest = f" Without a rank, since their seeds show no difference: {', '.join(alike)}." if alike else ""
+    ordered = sorted(against, key=lambda found: -abs(found[0]))
+    listed = (
+        ", ".join(f"{arm} {unit(study.measure)(mean)}" for mean, arm, apart in ordered if apart) or "none"
+    )
+    alike = [arm for _, arm, apart in against if not apart]
+    rest = f" Without a rank, since their verdicts show no difference: {', '.join(alike)}." if alike else ""
     wild = [row.arm.name for row in report.arms if row.diverged and row.arm.name != study.baseline]
     but = f" Not ranked, since runs of them diverged: {', '.join(wild)}." if wild else ""
     return f"Against {study.baseline}, the largest difference first: {listed}.{rest}{but}"

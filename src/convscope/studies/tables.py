@@ -37,6 +37,7 @@ from .stats import Summary
 
 CURVE = "final_accuracy"
 """What curves by epoch are measured in: validation accuracy."""
+CURVE_HEAD = ("arm", "epoch", "published", "sd", "source", "accuracy", "95 % interval", "sd over seeds")
 PROVENANCE = ("seconds", "steps", "commit", "device", "processor", "threads", "ended")
 
 
@@ -174,26 +175,13 @@ def curves(report: Report) -> Table:
         means, sds = row.published.means, row.published.sds or (None,) * len(row.published.means)
         for number, (mean, sd, found) in enumerate(zip(means, sds, row.epochs, strict=True), 1):
             measured = _summarised(found, CURVE)
-            printed = ["" if sd is None else _spread(sd, CURVE), row.published.source]
-            rows.append((row.arm, str(number), level(CURVE)(mean), *printed, *measured))
+            printed = [level(CURVE)(mean), "" if sd is None else _spread(sd, CURVE), row.published.source]
+            rows.append((row.arm, str(number), *printed, *measured))
         if row.published.best is not None:
+            printed = [level(CURVE)(row.published.best), "", row.published.source]
             best = "" if row.best is None else level(CURVE)(row.best)
-            rows.append(
-                (
-                    row.arm,
-                    "best of all",
-                    level(CURVE)(row.published.best),
-                    "",
-                    row.published.source,
-                    best,
-                    "",
-                    "",
-                )
-            )
-    return Table(
-        ("arm", "epoch", "published", "sd", "source", "accuracy", "95 % interval", "sd over seeds"),
-        tuple(rows),
-    )
+            rows.append((row.arm, "best of all", *printed, best, "", ""))
+    return Table(CURVE_HEAD, tuple(rows))
 
 
 def _spread(sd: float, measure: str) -> str:
